@@ -1,0 +1,97 @@
+"""The one configuration loader: `default < YAML < section.key=value`, nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rayraft.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of every configuration class; they stand beside their owners."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def load(cls: type[C], path: str | Path | None = None, overrides: Sequence[str] = ()) -> C:
+    """The configuration of `cls` from a YAML file (or defaults) with overrides applied.
+
+    Args:
+        cls: The configuration class.
+        path: YAML file with a mapping at its top, or None for the defaults.
+        overrides: `section.key=value` strings; the value is parsed as YAML.
+
+    Raises:
+        ConfigError: Unknown key, value out of bounds, unreadable file; names field and value.
+    """
+    values = read_yaml(path) if path is not None else {}
+    for override in overrides:
+        _apply(values, override)
+    return validate(cls, values, source=str(path) if path is not None else "defaults")
+
+
+def validate(cls: type[C], values: dict[str, Any], source: str) -> C:
+    """`values` as `cls`; pydantic's report becomes one line.
+
+    Raises:
+        ConfigError: Names each offending field, its value and what it must be.
+    """
+    try:
+        return cls(**values)
+    except ValidationError as exc:
+        raise ConfigError(f"{source}: {explain(exc)}") from exc
+    except TypeError as exc:  # keys that are not strings
+        raise ConfigError(f"{source}: {exc}") from exc
+
+
+def explain(error: ValidationError) -> str:
+    """One line that names every offending field, its value and the bound."""
+    lines = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"]) or "configuration"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown key {field}")
+        else:
+            lines.append(f"{field}={item.get('input')!r}: {item['msg']}")
+    return "; ".join(lines)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping at the top of a YAML file.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"configuration file {path}: {exc.strerror}") from exc
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"configuration file {path}: {' '.join(str(exc).split())}") from exc
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration file {path}: expected a mapping at the top")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, sep, raw = override.partition("=")
+    if not sep or not key:
+        raise ConfigError(f"override {override!r}: expected section.key=value")
+    *parents, leaf = key.split(".")
+    node = values
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"override {override!r}: {parent} is not a section")
+    try:
+        node[leaf] = yaml.safe_load(raw)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"override {override!r}: value is not YAML") from exc

@@ -1,0 +1,159 @@
+"""The words of the project as records.
+
+Document (source) > Chunk (stored piece) > Passage (chunk returned for a query, with scores).
+A golden document is RAFT's oracle; a distractor is a passage that does not hold the answer.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scalar = str | int | float | bool | None
+Metadata = dict[str, Scalar]
+Mode = Literal["closed_book", "rag", "raft", "auto"]
+MODES: tuple[Mode, ...] = ("closed_book", "rag", "raft", "auto")
+
+PUBLIC = "public"
+"""The group that everybody is in; a chunk with an empty `acl` is readable by it."""
+
+
+class Record(BaseModel):
+    """Base of the records."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Document(Record):
+    """One source text."""
+
+    document_id: str = Field(min_length=1, max_length=1024)
+    title: str = ""
+    text: str
+    metadata: Metadata = Field(default_factory=dict)
+    acl: list[str] = Field(default_factory=list)
+    """Groups that may read it; empty means everybody."""
+    uri: str = ""
+    """Where it was read from."""
+
+    def content_hash(self) -> str:
+        """Hex sha256 over everything that is stored: equal hash means nothing to do."""
+        stored = [self.title, self.text, self.metadata, sorted(self.acl)]
+        return digest(stored)
+
+
+class Chunk(Record):
+    """One stored piece of a document; `text == document.text[start:end]`."""
+
+    chunk_id: str
+    document_id: str
+    position: int = Field(ge=0)
+    """Index of the chunk within its document, from 0."""
+    title: str = ""
+    text: str
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    """Character span in the document's text."""
+    metadata: Metadata = Field(default_factory=dict)
+    acl: list[str] = Field(default_factory=list)
+
+
+class Passage(Record):
+    """A chunk returned for a query."""
+
+    chunk_id: str
+    document_id: str
+    title: str = ""
+    text: str
+    start: int = 0
+    end: int = 0
+    metadata: Metadata = Field(default_factory=dict)
+    score: float = 0.0
+    """What the list is sorted by (fused, or the reranker's)."""
+    dense_score: float | None = None
+    """Cosine similarity, None if dense search did not return the chunk."""
+    sparse_score: float | None = None
+    """BM25, None if full-text search did not return the chunk."""
+
+
+class Question(Record):
+    """One evaluation question; `answers == []` means that it cannot be answered."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    answers: list[str]
+    """Alternatives: any one is right."""
+    gold_ids: list[str] = Field(default_factory=list)
+    """Document ids."""
+    kind: str = ""
+    groups: list[str] = Field(default_factory=list)
+    """Groups of the person who asks."""
+
+
+class RaftExample(Record):
+    """One RAFT training row (arXiv 2403.10131): what is shown and what must be written."""
+
+    example_id: str
+    """Digest of chunk id, question and seed."""
+    chunk_id: str
+    document_id: str
+    question: str
+    passages: list[Passage]
+    """What is shown, in the order shown: golden (if `has_golden`) among distractors."""
+    golden_ids: list[str]
+    """Chunk ids of the golden passages, shown or not."""
+    has_golden: bool
+    quote: str
+    """Verbatim text of a shown passage, empty without the golden one."""
+    answer: str
+    completion: str
+    """The target text: `prompts.completion(...)`."""
+    split: Literal["train", "validation"]
+
+
+class Usage(Record):
+    """Tokens of one answer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Citation(Record):
+    """A quote found verbatim in a shown passage."""
+
+    chunk_id: str
+    document_id: str
+    quote: str
+    start: int
+    end: int
+    """Character span of the quote in the document's text."""
+
+
+class Answer(Record):
+    """What a person gets."""
+
+    text: str
+    """The answer alone, without reasoning and markers."""
+    raw: str = ""
+    """The model's whole output."""
+    abstained: bool = False
+    quotes: list[str] = Field(default_factory=list)
+    citations: list[Citation] = Field(default_factory=list)
+    passages: list[Passage] = Field(default_factory=list)
+    mode: str
+    route: str = ""
+    """Why the router chose the mode; empty when the caller chose it."""
+    kb_version: int | None = None
+    """Version searched; None when nothing was retrieved."""
+    adapter: str | None = None
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+    usage: Usage = Field(default_factory=Usage)
+
+
+def digest(value: Any) -> str:
+    """Hex sha256 of a JSON-able value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

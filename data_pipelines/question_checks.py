@@ -1,0 +1,50 @@
+"""What is wrong with a written question, without asking a model."""
+
+import re
+
+from data_pipelines.sentences import Span
+from rayraft.metrics import normalise_answer
+
+MIN_WORDS = 4
+MAX_WORDS = 40
+_QUESTION_WORD = re.compile(
+    r"\b(?:who|whom|whose|what|when|where|which|why|how)\b|"
+    r"^(?:is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|must)\b",
+    re.IGNORECASE,
+)
+_STUTTER = re.compile(r"\b(\w+(?:\W+\w+){0,3})\W+\1\b", re.IGNORECASE)
+
+
+def clean_question(text: str) -> str:
+    """The first line of a model's output as a question: one question mark, single spaces."""
+    lines = text.strip().splitlines()
+    first = " ".join(lines[0].split()) if lines else ""
+    first = first.removeprefix("Question:").strip().strip("\"'").rstrip("?. ")
+    return f"{first}?" if first else ""
+
+
+def question_fault(question: str, answer: str) -> str | None:
+    """Why a question is not used, as a name to count under; None if nothing is wrong with it."""
+    words = question.split()
+    if not MIN_WORDS <= len(words) <= MAX_WORDS:
+        return "question_too_short" if len(words) < MIN_WORDS else "question_too_long"
+    if not _QUESTION_WORD.search(question):
+        return "no_question_word"
+    if _STUTTER.search(question):
+        return "question_stutters"
+    if holds_answer(question, answer):
+        return "question_holds_answer"
+    return None
+
+
+def holds_answer(text: str, answer: str) -> bool:
+    """True if the answer's words stand in `text` in a row, as SQuAD normalises them."""
+    words = normalise_answer(answer)
+    return bool(words) and f" {words} " in f" {normalise_answer(text)} "
+
+
+def find_span(text: str, piece: str) -> Span | None:
+    """Where `piece` stands in `text`, ignoring case and runs of white space; None if nowhere."""
+    words = [re.escape(word) for word in piece.split()]
+    match = re.search(r"\s+".join(words), text, re.IGNORECASE) if words else None
+    return Span(*match.span()) if match else None

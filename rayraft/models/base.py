@@ -1,0 +1,127 @@
+"""Base models: which folder a name means, what its bytes are, and loading them."""
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from rayraft.errors import InputError, NotFoundError
+
+MINI = "mini"
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32} | {
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+}
+_DIGESTED = ("*.safetensors", "tokenizer*.json", "config.json", "chat_template*", "*.model")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A loaded base model with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    is_encoder_decoder: bool
+
+
+def base_folder(base_model: str) -> Path:
+    """The folder with the files of a base model; one of the hub is downloaded or found in its cache.
+
+    Raises:
+        NotFoundError: No such folder, and the hub gives none.
+    """
+    if base_model == MINI:
+        import rayraft.mini
+
+        return rayraft.mini.WEIGHTS
+    folder = Path(base_model)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(base_model, allow_patterns=["*.json", "*.jinja", *_DIGESTED]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
+        reason = " ".join(str(exc).split())[:200]
+        raise NotFoundError(
+            f"base model {base_model!r}: no folder and not on the hub: {reason}"
+        ) from exc
+
+
+def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a base model."""
+    folder = base_folder(base_model)
+    _config(folder)
+    return AutoTokenizer.from_pretrained(folder)  # type: ignore[no-any-return]
+
+
+def is_encoder_decoder(base_model: str) -> bool:
+    """Whether the base model reads the prompt with an encoder of its own."""
+    return bool(_config(base_folder(base_model)).is_encoder_decoder)
+
+
+def load_base(base_model: str, dtype: str) -> BaseModel:
+    """Model and tokenizer on the CPU, weights in `dtype`.
+
+    Raises:
+        InputError: The folder holds no model that Transformers knows.
+    """
+    folder = base_folder(base_model)
+    config = _config(folder)
+    auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    try:
+        # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.
+        model = auto.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True)
+    except (OSError, ValueError) as exc:
+        reason = " ".join(str(exc).split())[:300]
+        raise InputError(f"base model {base_model!r}: cannot be loaded: {reason}") from exc
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return BaseModel(model, tokenizer, bool(config.is_encoder_decoder))
+
+
+def base_digest(base_model: str) -> str:
+    """Hex sha256 over weights, tokenizer and configuration: what an adapter is bound to."""
+    folder = base_folder(base_model)
+    files = sorted({path for pattern in _DIGESTED for path in folder.glob(pattern)})
+    stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    return _digest_files(stamps)
+
+
+@functools.lru_cache(maxsize=32)
+def _digest_files(stamps: tuple[tuple[str, int, int], ...]) -> str:
+    # Keyed by size and time: weights are hashed once a process unless they change.
+    total = hashlib.sha256()
+    for name, _, _ in stamps:
+        with open(name, "rb") as file:
+            total.update(
+                f"{Path(name).name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+            )
+    return total.hexdigest()
+
+
+def _config(folder: Path) -> Any:
+    import rayraft.mini  # noqa: F401  registers the shipped model class
+
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as exc:
+        raise InputError(f"base model {folder}: config.json: {exc}") from exc
+    if "auto_map" in values:
+        raise InputError(f"base model {folder}: config.json has auto_map, which would run its code")
+    return AutoConfig.from_pretrained(folder)

@@ -1,0 +1,57 @@
+"""Messages to token ids: the only place, so that training and inference see the same prompt."""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from rayraft.errors import InputError
+from rayraft.prompts import Message
+
+
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], is_encoder_decoder: bool
+) -> list[int]:
+    """The ids of a prompt, special tokens included once.
+
+    A causal model's prompt ends where the assistant's turn begins.
+
+    Raises:
+        InputError: The tokenizer has no chat template.
+    """
+    if not tokenizer.chat_template:
+        raise InputError(f"tokenizer {tokenizer.name_or_path}: it has no chat template")
+    text = tokenizer.apply_chat_template(
+        [dict(message) for message in messages],
+        tokenize=False,
+        add_generation_prompt=not is_encoder_decoder,
+    )
+    assert isinstance(text, str)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    # Most chat templates write the special tokens; where one does not, the tokenizer adds its own.
+    if ids and {ids[0], ids[-1]} & set(tokenizer.all_special_ids):
+        return ids
+    complete: list[int] = tokenizer(text)["input_ids"]
+    return complete
+
+
+def render_completion(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:
+    """The ids of a target text, closed by the end token.
+
+    Raises:
+        InputError: The tokenizer has no end token.
+    """
+    end = end_token_id(tokenizer)
+    ids: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
+    return [*ids, end]
+
+
+def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that ends a completion: eos, or BERT's `[SEP]`.
+
+    Raises:
+        InputError: The tokenizer has neither.
+    """
+    for token in (tokenizer.eos_token_id, tokenizer.sep_token_id):
+        if token is not None:
+            return int(token)
+    raise InputError(f"tokenizer {tokenizer.name_or_path}: it has no end token")

@@ -1,0 +1,126 @@
+"""What a training run is told. Everything here needs neither Ray nor torch."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rayraft.config import Config
+
+Method = Literal["sft", "raft", "mixed"]
+Precision = Literal["bf16", "fp16", "fp32"]
+
+
+class LoraSettings(Config):
+    """Low-rank adapters (arXiv 2106.09685)."""
+
+    r: int = Field(16, ge=1, le=1024)
+    """Width of the low-rank matrices."""
+    alpha: float = Field(32.0, gt=0)
+    """The update is scaled by alpha / r."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+    """Module name suffixes, or `all-linear`: every linear layer but the output head."""
+
+
+class WorkerSettings(Config):
+    """How many workers, and what each of them has."""
+
+    count: int = Field(2, ge=1, le=4096)
+    cpus_per_worker: float = Field(1.0, gt=0)
+    gpus_per_worker: float = Field(0.0, ge=0, le=1)
+    """At most one GPU a worker: more workers, not more GPUs per worker."""
+    threads: int = Field(1, ge=1, le=256)
+    """torch threads of one worker."""
+
+    @model_validator(mode="after")
+    def _gpu_is_whole(self) -> Self:
+        if self.gpus_per_worker not in (0.0, 1.0):
+            raise ValueError(f"workers.gpus_per_worker={self.gpus_per_worker}: must be 0 or 1")
+        return self
+
+
+class TrainConfig(Config):
+    """One training run."""
+
+    base_model: str = Field("mini", min_length=1)
+    """`mini`, a folder, or a model id of the hub; causal or sequence to sequence."""
+    method: Method = "raft"
+    """raft: with passages. sft: closed book. mixed: both rows of every example."""
+    tuning: Literal["lora", "full"] = "lora"
+    lora: LoraSettings = LoraSettings()
+    freeze: list[str] = []
+    """Parameter name prefixes that full fine-tuning leaves as they are."""
+
+    learning_rate: float = Field(3e-4, gt=0, le=1)
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises linearly."""
+    final_learning_rate_fraction: float = Field(0.1, ge=0, le=1)
+    """The linear decay ends at this share of `learning_rate`."""
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    """Applied to matrices only."""
+    adam_betas: tuple[float, float] = (0.9, 0.98)
+    gradient_clip: float = Field(1.0, ge=0)
+    """Largest norm of the gradient; 0 clips nothing."""
+
+    epochs: int = Field(3, ge=1, le=10_000)
+    max_steps: int | None = Field(None, ge=1)
+    """Optimizer steps; overrides `epochs`."""
+    global_batch_size: int = Field(32, ge=1)
+    """Rows of one optimizer step over all workers."""
+    micro_batch_tokens: int = Field(4096, ge=16)
+    """Padded tokens of one forward pass on one worker (source and target together)."""
+    max_prompt_tokens: int = Field(512, ge=16)
+    """A longer prompt loses its last distractors; a row that is still longer is left out."""
+    max_completion_tokens: int = Field(192, ge=4)
+    """A row with a longer completion is left out."""
+
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    """What DeepSpeed shards: 1 optimizer state, 2 and gradients, 3 and weights; 0 nothing."""
+    offload: bool = False
+    """Optimizer state (and, at stage 3, weights) in the memory of the host."""
+    precision: Precision = "bf16"
+    """Of weights and arithmetic; master weights, gradient sums and moments are fp32."""
+    gradient_checkpointing: bool = False
+
+    seed: int = Field(0, ge=0)
+    workers: WorkerSettings = WorkerSettings()
+    log_every_steps: int = Field(10, ge=1)
+    eval_every_steps: int | None = Field(None, ge=1)
+    """Validation loss at these steps; it is always measured at the end."""
+    checkpoint_every_steps: int | None = Field(None, ge=1)
+    """None: only at the end."""
+    max_failures: int = Field(2, ge=-1)
+    """Restarts from the last checkpoint after a worker died; -1 is without limit."""
+    collective_timeout_s: int = Field(300, ge=10)
+    """A collective that takes longer means that a worker hangs."""
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        if self.max_prompt_tokens + self.max_completion_tokens > self.micro_batch_tokens:
+            raise ValueError(
+                f"micro_batch_tokens={self.micro_batch_tokens}: must hold one row of "
+                f"max_prompt_tokens={self.max_prompt_tokens} + "
+                f"max_completion_tokens={self.max_completion_tokens}"
+            )
+        if self.freeze and self.tuning == "lora":
+            raise ValueError(f"freeze={self.freeze}: only for tuning=full; lora freezes the base")
+        if self.offload and self.zero_stage == 0:
+            raise ValueError("offload=True: needs zero_stage 1, 2 or 3")
+        if self.zero_stage == 0 and self.precision != "fp32":
+            raise ValueError(
+                f"zero_stage=0: needs precision=fp32, not {self.precision}; "
+                "stage 1 keeps the fp32 sums that it lacks"
+            )
+        if self.precision == "fp16" and not self.workers.gpus_per_worker:
+            raise ValueError("precision=fp16: needs workers.gpus_per_worker=1; use bf16 or fp32")
+        return self
+
+
+def learning_rate(step: int, total_steps: int, config: TrainConfig) -> float:
+    """The rate of step `step` (from 0): linear warm-up, then linear decay."""
+    warmup = round(config.warmup_fraction * total_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, total_steps - warmup)
+    end = config.final_learning_rate_fraction
+    return config.learning_rate * (1 - (1 - end) * min(1.0, progress))

@@ -1,0 +1,216 @@
+"""Ray composition of a training run: features by Ray Data, workers by Ray Train."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+import ray.train
+import ray.train.torch
+import torch.distributed as dist
+
+from rayraft.errors import ArtifactMismatch, InputError
+from rayraft.models.base import base_digest, load_base
+from rayraft.records import digest
+from train.checkpoints import TrainState, gather_weights, save_state
+from train.config import TrainConfig
+from train.features import FEATURES, Row, encode_examples, encode_rows
+from train.loop import Hooks, Point, Task, World, run
+from train.modeling import export_model, prepare_model
+from train.rows import EncodedRows
+
+logger = logging.getLogger(__name__)
+
+EXPORT = "export"
+"""Folder in the last checkpoint: adapter or whole model."""
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where Ray Train keeps a run; an existing name is resumed."""
+
+    storage: str
+    name: str
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished run."""
+
+    metrics: dict[str, float]
+    curve: list[Point]
+    checkpoint: ray.train.Checkpoint
+
+    def export_to(self, folder: Path) -> Path:
+        """Copies the result (adapter files or a whole model) into `folder`."""
+        with self.checkpoint.as_directory() as source:
+            for path in (Path(source) / EXPORT).iterdir():
+                (folder / path.name).write_bytes(path.read_bytes())
+        return folder
+
+
+def fit_rows(
+    config: TrainConfig,
+    rows: Sequence[Row] | ray.data.Dataset,
+    place: RunPlace,
+    validation: Sequence[Row] | ray.data.Dataset | None = None,
+) -> FitResult:
+    """Trains on rows of `messages` and `completion`.
+
+    Raises:
+        InputError: No row is left within the length limits.
+    """
+    return fit_features(
+        config, _encoded(rows, config), place, _encoded(validation, config) if validation is not None else None
+    )
+
+
+def fit_features(
+    config: TrainConfig,
+    features: ray.data.Dataset,
+    place: RunPlace,
+    validation: ray.data.Dataset | None = None,
+) -> FitResult:
+    """Trains on encoded rows (columns of `features.FEATURES`)."""
+    datasets = {"train": features} | ({"validation": validation} if validation is not None else {})
+    workers = config.workers
+    resources = {"CPU": workers.cpus_per_worker}
+    if workers.gpus_per_worker:
+        resources["GPU"] = workers.gpus_per_worker
+    trainer = ray.train.torch.TorchTrainer(
+        train_worker,
+        train_loop_config={"config": config.model_dump(), "place": asdict(place)},
+        torch_config=ray.train.torch.TorchConfig(timeout_s=config.collective_timeout_s),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers.count,
+            use_gpu=bool(workers.gpus_per_worker),
+            resources_per_worker=resources,
+        ),
+        # Every worker sees all rows (one shared copy a node) and computes the same plan of them.
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+        datasets=datasets,
+        run_config=ray.train.RunConfig(
+            name=place.name,
+            storage_path=place.storage,
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    result = trainer.fit()
+    assert result.checkpoint is not None and result.metrics is not None
+    with result.checkpoint.as_directory() as folder:
+        state = json.loads((Path(folder) / "state.json").read_text(encoding="utf-8"))
+    return FitResult(dict(result.metrics), state["curve"], result.checkpoint)
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    config = TrainConfig(**settings["config"])
+    context = ray.train.get_context()
+    world = World(context.get_world_rank(), context.get_world_size())
+    if world.is_first:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    base = load_base(config.base_model, config.precision)
+    causal = not base.is_encoder_decoder
+    pad = int(base.tokenizer.pad_token_id or 0)
+    rows = EncodedRows(_table("train"), pad, causal)
+    validation = _table("validation")
+    fingerprint = _fingerprint(config, rows)
+    _same_everywhere(fingerprint)
+    place = RunPlace(**settings["place"])
+    hooks = Hooks(
+        on_point=lambda point: _show(point, place, world),
+        on_checkpoint=lambda metrics, state, engine: _report(metrics, state, engine, config),
+    )
+    with ExitStack() as stack:
+        checkpoint = ray.train.get_checkpoint()
+        folder = stack.enter_context(checkpoint.as_directory()) if checkpoint else None
+        task = Task(
+            config,
+            prepare_model(base, config),
+            rows,
+            EncodedRows(validation, pad, causal) if validation.num_rows else None,
+            fingerprint,
+            Path(folder) if folder else None,
+        )
+        run(task, world, hooks)
+
+
+def _report(metrics: Point, state: TrainState, engine: Any, config: TrainConfig) -> None:
+    is_first = ray.train.get_context().get_world_rank() == 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_state(engine, state, folder, writes=is_first)
+        if state.step == state.total_steps:
+            weights = gather_weights(engine)
+            if is_first:
+                (folder / EXPORT).mkdir()
+                export_model(engine.module, weights, config, folder / EXPORT)
+        checkpoint = ray.train.Checkpoint.from_directory(folder) if is_first else None
+        ray.train.report(metrics, checkpoint=checkpoint)
+
+
+def _show(point: Point, place: RunPlace, world: World) -> None:
+    if not world.is_first:
+        return
+    logger.info(" ".join(f"{key}={value:.6g}" for key, value in point.items()))
+    folder = Path(place.storage) / place.name
+    if folder.is_dir():  # a bucket has the curve in its checkpoints only
+        with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(point) + "\n")
+
+
+def _fingerprint(config: TrainConfig, rows: EncodedRows) -> str:
+    """Digest of all that decides what a step computes; the number of workers does not."""
+    free = {
+        "workers",
+        "max_failures",
+        "collective_timeout_s",
+        "log_every_steps",
+        "eval_every_steps",
+        "checkpoint_every_steps",
+        "zero_stage",
+        "offload",
+        "base_model",
+    }
+    settings = config.model_dump(exclude=free)
+    return digest([settings, base_digest(config.base_model), rows.digest()])
+
+
+def _same_everywhere(fingerprint: str) -> None:
+    seen: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(seen, fingerprint)
+    if len(set(seen)) > 1:
+        raise ArtifactMismatch("workers do not have the same base model and rows")
+
+
+def _table(name: str) -> pa.Table:
+    try:
+        shard = ray.train.get_dataset_shard(name)
+    except KeyError:
+        return FEATURES.empty_table()
+    blocks = list(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
+    blocks = [block for block in blocks if block.num_rows]
+    return pa.concat_tables(blocks) if blocks else FEATURES.empty_table()
+
+
+def _encoded(rows: Sequence[Row] | ray.data.Dataset, config: TrainConfig) -> ray.data.Dataset:
+    dataset = rows if isinstance(rows, ray.data.Dataset) else ray.data.from_items(list(rows))
+    return materialize(dataset.map_batches(
+        encode_rows, batch_format="pyarrow", batch_size=256, fn_kwargs={"config": config.model_dump()}
+    ))
+
+
+def materialize(features: ray.data.Dataset) -> ray.data.Dataset:
+    """The features in the object store: computed once, read by every worker."""
+    encoded = features.materialize()
+    if encoded.count() == 0:
+        raise InputError("training rows: none is left within max_prompt_tokens and max_completion_tokens")
+    return encoded

@@ -1,0 +1,237 @@
+"""The training loop of one worker: DeepSpeed's engine over planned batches.
+
+Works for full and LoRA fine-tuning of any causal or sequence-to-sequence model. Knows nothing about
+Ray: what it has to report goes to a callback. The model's own `loss` must be the mean over the
+labels that are not `IGNORED`.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import deepspeed.ops
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from train.batching import IntArray, StepPlan, epoch_batches, plan_step, steps_per_epoch
+from train.checkpoints import TrainState, load_optimizer, load_weights, read_state, save_state
+from train.config import TrainConfig, learning_rate
+from train.deepspeed_config import deepspeed_config
+from train.rows import EncodedRows
+
+logger = logging.getLogger(__name__)
+
+Point = dict[str, float]
+"""One point of the loss curve: step, loss, learning_rate, tokens_per_s, eta_s, or validation_loss."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This worker among the others."""
+
+    rank: int
+    size: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker writes and logs for all."""
+        return self.rank == 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train on what."""
+
+    config: TrainConfig
+    model: torch.nn.Module
+    rows: EncodedRows
+    validation: EncodedRows | None
+    fingerprint: str
+    resume_from: Path | None = None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop hands out; all workers call each in the same order."""
+
+    on_point: Callable[[Point], None]
+    on_checkpoint: Callable[[Point, TrainState, Any], None]
+    """(metrics, state, engine)"""
+
+
+@dataclass
+class _Meter:
+    """Sums since the last point."""
+
+    loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    steps: int = 0
+    tokens: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+
+def run(task: Task, world: World, hooks: Hooks) -> Any:
+    """Trains to the last step and returns the engine."""
+    config = task.config
+    torch.set_num_threads(config.workers.threads)
+    total = config.max_steps or config.epochs * steps_per_epoch(len(task.rows), config.global_batch_size)
+    state = TrainState(step=0, total_steps=total, fingerprint=task.fingerprint, curve=[])
+    if task.resume_from is not None:
+        state = read_state(task.resume_from, task.fingerprint)
+        load_weights(task.model, task.resume_from)
+    engine = start_engine(task.model, config, world)
+    if task.resume_from is not None:
+        load_optimizer(engine, task.resume_from, state.step)
+        logger.info("resumed at step %d of %d", state.step, state.total_steps)
+    _Loop(task, world, hooks, engine, state).run()
+    return engine
+
+
+def start_engine(model: torch.nn.Module, config: TrainConfig, world: World) -> Any:
+    """DeepSpeed's engine over what is trainable of `model`."""
+    # The shared memory op is compiled at its first use, by all workers at once, and serves
+    # inference alone.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=config.adam_betas,
+        fused=True,
+    )
+    engine, *_ = deepspeed.initialize(
+        model=model,
+        optimizer=optimizer,
+        config=deepspeed_config(config, world.size),
+        dist_init_required=False,
+    )
+    return engine
+
+
+class _Loop:
+    def __init__(
+        self, task: Task, world: World, hooks: Hooks, engine: Any, state: TrainState
+    ) -> None:
+        self.task, self.world, self.hooks, self.engine = task, world, hooks, engine
+        self.config = task.config
+        self.step, self.total_steps = state.step, state.total_steps
+        self.curve = list(state.curve)
+        self.meter = _Meter()
+
+    def run(self) -> None:
+        if self.step >= self.total_steps:
+            self._checkpoint()
+        for plan in self._plans():
+            self._train_step(plan)
+            self.step += 1
+            last = self.step == self.total_steps
+            if last or self.step % self.config.log_every_steps == 0:
+                self._log()
+            if last or _due(self.step, self.config.eval_every_steps):
+                self._validate()
+            if last or _due(self.step, self.config.checkpoint_every_steps):
+                self._checkpoint()
+
+    def _plans(self) -> Iterator[StepPlan]:
+        lengths, config = self.task.rows.lengths, self.config
+        per_epoch = steps_per_epoch(len(lengths), config.global_batch_size)
+        epoch, batches = -1, []
+        for step in range(self.step, self.total_steps):
+            if step // per_epoch != epoch:
+                epoch = step // per_epoch
+                batches = epoch_batches(lengths, config.global_batch_size, config.seed, epoch)
+            rows = batches[step % per_epoch]
+            yield plan_step(lengths, rows, config.micro_batch_tokens, self.world.size)
+
+    def _train_step(self, plan: StepPlan) -> None:
+        self.engine.train()
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 4099 + self.world.rank)
+        for rows, weight in self._mine(self.task.rows, plan):
+            loss = self._forward(self.task.rows, rows)
+            # DeepSpeed averages gradients over the workers; this makes the sum over all micro
+            # batches of all workers the mean over the step's answer tokens.
+            self.engine.backward(loss * (weight * self.world.size))
+            self.meter.loss = self.meter.loss + loss.detach() * weight
+            self.meter.tokens += self.task.rows.tokens(rows) if weight else 0
+        rate = learning_rate(self.step, self.total_steps, self.config)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        self.engine.step()
+        self.meter.steps += 1
+
+    def _mine(self, source: EncodedRows, plan: StepPlan) -> Iterator[tuple[IntArray, float]]:
+        """This worker's micro batches with their share of the step's answer tokens."""
+        supervised = source.lengths.supervised
+        for group in plan.micro_batches:
+            rows = group[self.world.rank]
+            if len(rows):
+                yield rows, float(supervised[rows].sum()) / plan.supervised
+            else:  # collectives need every worker: a row that weighs nothing
+                yield np.concatenate(group)[-1:], 0.0
+
+    def _forward(self, source: EncodedRows, rows: IntArray) -> torch.Tensor:
+        device = self.engine.device
+        batch = source.batch(rows).items()
+        inputs = {name: torch.from_numpy(array).to(device) for name, array in batch}
+        loss: torch.Tensor = self.engine(**inputs).loss
+        return loss.float()
+
+    def _log(self) -> None:
+        seconds = time.perf_counter() - self.meter.started
+        sums = torch.tensor([float(self.meter.loss), float(self.meter.tokens)], dtype=torch.float64)
+        loss, tokens = self._all_sum(sums)
+        point = {
+            "step": float(self.step),
+            "loss": loss / self.meter.steps,
+            "learning_rate": learning_rate(self.step - 1, self.total_steps, self.config),
+            "tokens_per_s": tokens / seconds,
+            "step_s": seconds / self.meter.steps,
+            "eta_s": seconds / self.meter.steps * (self.total_steps - self.step),
+        }
+        if not math.isfinite(point["loss"]):
+            raise FloatingPointError(f"step {self.step}: the loss is {point['loss']}")
+        self._add(point)
+        self.meter = _Meter()
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        rows = self.task.validation
+        if rows is None:
+            return
+        self.engine.eval()
+        budget = self.config.micro_batch_tokens
+        plan = plan_step(rows.lengths, np.arange(len(rows)), budget, self.world.size)
+        loss = torch.zeros((), dtype=torch.float64)
+        for indices, weight in self._mine(rows, plan):
+            loss = loss + self._forward(rows, indices).double() * weight
+        (total,) = self._all_sum(loss.reshape(1))
+        self._add({"step": float(self.step), "validation_loss": total})
+        self.meter.started = time.perf_counter()
+
+    def _all_sum(self, sums: torch.Tensor) -> list[float]:
+        sums = sums.to(self.engine.device)
+        dist.all_reduce(sums)
+        return sums.tolist()
+
+    def _add(self, point: Point) -> None:
+        self.curve.append(point)
+        self.hooks.on_point(point)
+
+    def _checkpoint(self) -> None:
+        state = TrainState(self.step, self.total_steps, self.task.fingerprint, self.curve)
+        metrics = {key: value for point in self.curve for key, value in point.items()}
+        self.hooks.on_checkpoint(metrics, state, self.engine)
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0

@@ -1,0 +1,90 @@
+"""The model as it is trained: what is frozen, adapters, and the files of the result."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
+
+from rayraft.errors import ConfigError
+from rayraft.models.base import DTYPES, BaseModel, load_base
+from train.config import TrainConfig
+
+
+def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
+    """The model with its trainable parameters marked.
+
+    Raises:
+        ConfigError: A `freeze` prefix or `lora.target_modules` name nothing of the model.
+    """
+    model = base.model
+    # A cache would be filled for nothing, and would defeat checkpointing and packed masks.
+    model.config.use_cache = False
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    if config.tuning == "full":
+        freeze(model, config.freeze)
+        return model
+    return _with_lora(base, config)
+
+
+def freeze(model: torch.nn.Module, prefixes: list[str]) -> None:
+    """Marks the parameters whose names begin with one of `prefixes` as not trained.
+
+    Raises:
+        ConfigError: A prefix that fits no name.
+    """
+    for prefix in prefixes:
+        named = [p for name, p in model.named_parameters() if name.startswith(prefix)]
+        if not named:
+            raise ConfigError(f"freeze={prefix!r}: no parameter of the model begins with it")
+        for parameter in named:
+            parameter.requires_grad_(False)
+
+
+def export_model(model: Any, weights: dict[str, torch.Tensor], config: TrainConfig, to: Path) -> None:
+    """Writes the trained result: an adapter's two files, or a whole model with its tokenizer.
+
+    Args:
+        model: The bare model (not DeepSpeed's engine).
+        weights: Whole fp32 tensors by parameter name.
+        config: Of the run.
+        to: An existing folder.
+    """
+    if config.tuning == "lora":
+        tensors = get_peft_model_state_dict(model, state_dict=weights)
+        save_file({k: t.contiguous() for k, t in tensors.items()}, to / "adapter_model.safetensors")
+        settings = model.peft_config["default"].to_dict() | {"inference_mode": True}
+        text = json.dumps(settings, indent=2, sort_keys=True, default=_jsonable)
+        (to / "adapter_config.json").write_text(text, encoding="utf-8")
+        return
+    fresh = load_base(config.base_model, config.precision)
+    missing = set(weights) - set(dict(fresh.model.named_parameters()))
+    assert not missing, f"trained parameters that the base lacks: {missing}"
+    fresh.model.load_state_dict(weights, strict=False)
+    fresh.model.to(DTYPES[config.precision])  # type: ignore[call-overload]
+    fresh.model.save_pretrained(to)
+    fresh.tokenizer.save_pretrained(to)
+
+
+def _with_lora(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
+    lora = config.lora
+    settings = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type=TaskType.SEQ_2_SEQ_LM if base.is_encoder_decoder else TaskType.CAUSAL_LM,
+    )
+    torch.manual_seed(config.seed)
+    try:
+        return get_peft_model(base.model, settings, autocast_adapter_dtype=False)  # type: ignore[no-any-return]
+    except ValueError as exc:
+        raise ConfigError(f"lora.target_modules={lora.target_modules!r}: {exc}") from exc
+
+
+def _jsonable(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set) else str(value)

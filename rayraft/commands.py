@@ -80,7 +80,8 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
     A path that exists is a path even when its name holds an equals sign.
     """
-    plain, overrides = [], []
+    plain: list[str] = []
+    overrides: list[str] = []
     for argument in arguments:
         is_override = "=" in argument and not Path(argument).exists()
         (overrides if is_override else plain).append(argument)

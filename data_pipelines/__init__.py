@@ -1,0 +1,1 @@
+"""Documents to knowledge base, retrieval and RAFT examples."""

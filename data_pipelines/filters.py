@@ -1,0 +1,145 @@
+"""Which chunks a search may see: metadata conditions and access groups, as boolean masks.
+
+Every column keeps its distinct values once and a code per row, so a condition is tested on the
+distinct values and spread to the rows by one look-up.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rayraft.errors import InputError
+from rayraft.records import PUBLIC, Scalar
+
+Mask = npt.NDArray[np.bool_]
+Where = Mapping[str, Any]
+"""Field to a value, a list of values, or bounds such as {"gte": "2026-01-01", "lt": ...}."""
+
+DOCUMENT_FIELDS = ("document_id", "title")
+"""Fields of `where` beside the metadata's."""
+
+_MISSING: tuple[str, ...] = ()  # never equal to a metadata value, which is a scalar
+_BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
+    "gte": lambda value, bound: value >= bound,
+    "gt": lambda value, bound: value > bound,
+    "lte": lambda value, bound: value <= bound,
+    "lt": lambda value, bound: value < bound,
+    "ne": lambda value, bound: value != bound,
+}
+
+
+class CodedColumn:
+    """One value per row, kept as a code into the distinct values."""
+
+    def __init__(self, rows: int, fill: Any) -> None:
+        self._values: list[Any] = [fill]
+        self._codes_by_value: dict[Any, int] = {_key(fill): 0}
+        self._codes = np.zeros(rows, dtype=np.int32)
+
+    def append(self, values: Sequence[Any]) -> None:
+        """Adds rows."""
+        codes = [self._code(value) for value in values]
+        self._codes = np.concatenate([self._codes, np.array(codes, dtype=np.int32)])
+
+    def keep(self, mask: Mask) -> None:
+        """Drops the rows where `mask` is false."""
+        self._codes = self._codes[mask]
+
+    def matches(self, test: Callable[[Any], bool]) -> Mask:
+        """Bool [rows]: where the value passes `test`."""
+        passed = np.array([test(value) for value in self._values], dtype=np.bool_)
+        mask: Mask = passed[self._codes]
+        return mask
+
+    def _code(self, value: Any) -> int:
+        key = _key(value)
+        if key not in self._codes_by_value:
+            self._codes_by_value[key] = len(self._values)
+            self._values.append(value)
+        return self._codes_by_value[key]
+
+
+class RowFilter:
+    """Masks over a growing and shrinking list of chunks."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._acl = CodedColumn(0, ())
+        self._fields: dict[str, CodedColumn] = {}
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds chunks: mappings with document_id, title, metadata (JSON) and acl."""
+        fields = [_fields_of(row) for row in rows]
+        for name in {name for row in fields for name in row} - self._fields.keys():
+            self._fields[name] = CodedColumn(self._rows, _MISSING)
+        for name, column in self._fields.items():
+            column.append([row.get(name, _MISSING) for row in fields])
+        self._acl.append([tuple(sorted(row["acl"] or ())) for row in rows])
+        self._rows += len(rows)
+
+    def keep(self, mask: Mask) -> None:
+        """Drops the chunks where `mask` is false."""
+        for column in (self._acl, *self._fields.values()):
+            column.keep(mask)
+        self._rows = int(mask.sum())
+
+    def mask(self, where: Where | None, groups: Sequence[str]) -> Mask:
+        """Bool [rows]: readable by one of `groups` and fulfilling `where`.
+
+        A field that a chunk does not have never matches.
+
+        Raises:
+            InputError: `where` is malformed.
+        """
+        allowed = {*groups, PUBLIC}
+        mask = self._acl.matches(lambda acl: not acl or not allowed.isdisjoint(acl))
+        for name, wanted in (where or {}).items():
+            test = _condition(name, wanted)
+            column = self._fields.get(name)
+            if column is None:
+                return np.zeros(self._rows, dtype=np.bool_)
+            mask &= column.matches(test)
+        return mask
+
+
+def _fields_of(row: Mapping[str, Any]) -> dict[str, Scalar]:
+    metadata: dict[str, Scalar] = json.loads(row["metadata"])
+    return {**metadata, **{name: row[name] for name in DOCUMENT_FIELDS}}
+
+
+def _key(value: Any) -> Any:
+    return (type(value), value)  # True, 1 and 1.0 are equal in Python and differ here
+
+
+def _condition(name: str, wanted: Any) -> Callable[[Any], bool]:
+    if isinstance(wanted, Mapping):
+        return _bounds(name, wanted)
+    options = wanted if isinstance(wanted, list | tuple) else [wanted]
+    if not all(isinstance(option, Scalar) for option in options):
+        raise InputError(f"where.{name}={wanted!r}: expected a scalar, a list of them, or bounds")
+    return lambda value: any(_comparable(value, option) and value == option for option in options)
+
+
+def _bounds(name: str, wanted: Mapping[str, Any]) -> Callable[[Any], bool]:
+    for key, bound in wanted.items():
+        if key not in _BOUNDS:
+            raise InputError(f"where.{name}.{key}: expected one of {', '.join(_BOUNDS)}")
+        if bound is None or not isinstance(bound, Scalar):
+            raise InputError(f"where.{name}.{key}={bound!r}: expected a text or a number")
+    if not wanted:
+        raise InputError(f"where.{name}={{}}: expected one of {', '.join(_BOUNDS)}")
+    return lambda value: all(
+        _comparable(value, bound) and _BOUNDS[key](value, bound) for key, bound in wanted.items()
+    )
+
+
+def _comparable(value: Any, other: Any) -> bool:
+    numbers = (int, float)
+    if isinstance(value, bool) or isinstance(other, bool):
+        return isinstance(value, bool) and isinstance(other, bool)
+    return (isinstance(value, numbers) and isinstance(other, numbers)) or (
+        type(value) is type(other) and value is not _MISSING
+    )

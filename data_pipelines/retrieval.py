@@ -1,0 +1,162 @@
+"""Hybrid retrieval: exact dense search and BM25, fused, with every filter before the top k.
+
+The dense index and the rows' texts live in memory and follow the knowledge base by its deltas.
+It knows nothing of models but `embed`, and nothing of generation.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from data_pipelines.filters import Mask, Where
+from data_pipelines.kb import KnowledgeBase
+from data_pipelines.kb_table import check_embedder
+from data_pipelines.memory_index import MemoryIndex
+from rayraft.config import Config
+from rayraft.errors import InputError, NotFoundError
+from rayraft.fusion import RRF_K, reciprocal_rank_fusion
+from rayraft.models.spec import EmbedderSpec
+from rayraft.records import Passage
+
+logger = logging.getLogger(__name__)
+
+Method = Literal["hybrid", "dense", "sparse"]
+FloatArray = npt.NDArray[np.float32]
+
+
+class TextEmbedder(Protocol):
+    """What retrieval needs of an embedder."""
+
+    spec: EmbedderSpec
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """float32 [n, dim], L2-normalised."""
+        ...
+
+
+class RetrievalConfig(Config):
+    """How the two searches are combined."""
+
+    candidates: int = Field(default=50, ge=1, le=1000)
+    """Chunks taken from each search before fusion; at least `k` are taken."""
+    rrf_k: int = Field(default=RRF_K, ge=1)
+    """Damping constant of reciprocal rank fusion."""
+    dense_weight: float = Field(default=1.0, ge=0)
+    """Weight of the dense list in the fusion."""
+    sparse_weight: float = Field(default=1.0, ge=0)
+    """Weight of the BM25 list in the fusion."""
+
+
+@dataclass
+class _Hits:
+    dense: dict[str, float]
+    sparse: dict[str, float]
+
+    def fused(self, method: Method, config: RetrievalConfig) -> list[tuple[str, float]]:
+        """Chunk ids and scores, best first."""
+        if method == "dense":
+            return list(self.dense.items())
+        if method == "sparse":
+            return list(self.sparse.items())
+        weights = (config.dense_weight, config.sparse_weight)
+        return reciprocal_rank_fusion([list(self.dense), list(self.sparse)], weights, config.rrf_k)
+
+
+class HybridRetriever:
+    """Search over one version of a knowledge base; `refresh` moves it to the latest.
+
+    Searches and refreshes may come from several threads: one at a time touches the index.
+    """
+
+    def __init__(
+        self, kb: KnowledgeBase, embedder: TextEmbedder, config: RetrievalConfig | None = None
+    ) -> None:
+        check_embedder(kb.embedder, embedder.spec, "knowledge base")
+        self._embedder = embedder
+        self._config = config or RetrievalConfig()
+        self._lock = threading.Lock()
+        self._kb = kb.snapshot()
+        self._index = MemoryIndex.of(self._kb)
+
+    @property
+    def version(self) -> int:
+        """The knowledge base version that searches see."""
+        return self._kb.version
+
+    def refresh(self) -> int:
+        """Applies what was committed since and returns the new version."""
+        with self._lock:
+            latest = self._kb.snapshot()
+            if latest.checkout_latest() == self._kb.version:
+                return self._kb.version
+            try:
+                delta = latest.delta(self._kb.version)
+            except NotFoundError:
+                logger.warning("version %d is gone: the index is built anew", self._kb.version)
+                self._index = MemoryIndex.of(latest)
+            else:
+                self._index.apply(delta.upserted, delta.removed_chunk_ids)
+            self._kb = latest
+            return self._kb.version
+
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int,
+        *,
+        where: Where | None = None,
+        groups: Sequence[str] = (),
+        method: Method = "hybrid",
+    ) -> list[list[Passage]]:
+        """Passages of each query, best first.
+
+        Args:
+            queries: Questions or words, as people write them.
+            k: At most so many passages each.
+            where: Conditions on metadata, `document_id` or `title`; all must hold. A chunk
+                without the field does not match.
+            groups: Groups of the person who asks; chunks of other groups are never seen.
+            method: Both searches fused, or one of them.
+
+        Raises:
+            InputError: `k`, `where` or `method` is malformed.
+        """
+        if k < 1:
+            raise InputError(f"k={k}: must be at least 1")
+        if method not in ("hybrid", "dense", "sparse"):
+            raise InputError(f"method={method!r}: expected hybrid, dense or sparse")
+        depth = max(k, self._config.candidates) if method == "hybrid" else k
+        vectors = self._embedder.embed(queries) if method != "sparse" else None
+        with self._lock:
+            mask = self._index.allowed(where, groups)
+            results = []
+            for i, query in enumerate(queries):
+                hits = _Hits({}, {})
+                if vectors is not None:
+                    hits.dense = dict(self._index.nearest(vectors[i], depth, mask))
+                if method != "dense":
+                    hits.sparse = dict(self._full_text(query, depth, mask))
+                results.append(self._passages(hits, hits.fused(method, self._config)[:k]))
+            return results
+
+    def _full_text(self, query: str, k: int, mask: Mask | None) -> list[tuple[str, float]]:
+        row_ids = None if mask is None else self._index.row_ids[mask]
+        return self._kb.full_text_search(query, k, row_ids=row_ids)
+
+    def _passages(self, hits: _Hits, ordered: list[tuple[str, float]]) -> list[Passage]:
+        rows = self._index.read([chunk_id for chunk_id, _ in ordered])
+        return [
+            Passage(
+                **row,
+                score=score,
+                dense_score=hits.dense.get(chunk_id),
+                sparse_score=hits.sparse.get(chunk_id),
+            )
+            for row, (chunk_id, score) in zip(rows, ordered, strict=True)
+        ]

@@ -1,0 +1,138 @@
+"""The chunk table's columns, and the way between records and Arrow.
+
+It knows nothing of Lance, Ray or torch.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rayraft.errors import ArtifactMismatch
+from rayraft.models.spec import EmbedderSpec
+from rayraft.records import Chunk, Document, Metadata
+
+EMBEDDER_KEY = b"rayraft.embedder"
+FORMAT_KEY = b"rayraft.format"
+FORMAT = b"1"
+
+_PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+# Lance then finds two writers that insert the same new chunk_id, and lets only one of them commit.
+
+_SCALAR_FIELDS = [
+    pa.field("chunk_id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+    pa.field("document_id", pa.string()),
+    pa.field("position", pa.int32()),
+    pa.field("title", pa.string()),
+    pa.field("text", pa.string()),
+    pa.field("start", pa.int64()),
+    pa.field("end", pa.int64()),
+    pa.field("metadata", pa.string()),
+    pa.field("acl", pa.list_(pa.string())),
+    pa.field("uri", pa.string()),
+    pa.field("document_hash", pa.string()),
+]
+
+
+def chunk_schema(dim: int) -> pa.Schema:
+    """Schema of a table of chunks: what `KnowledgeBase.commit` takes and `read_chunks` gives."""
+    return pa.schema([*_SCALAR_FIELDS, pa.field("embedding", pa.list_(pa.float32(), dim))])
+
+
+def stored_schema(spec: EmbedderSpec) -> pa.Schema:
+    """Schema on storage: `search_text` (title and text, for full-text search) and the embedder."""
+    schema = chunk_schema(spec.dim).append(pa.field("search_text", pa.string()))
+    return schema.with_metadata({FORMAT_KEY: FORMAT, EMBEDDER_KEY: spec.model_dump_json().encode()})
+
+
+def embedder_of(schema: pa.Schema, source: str) -> EmbedderSpec:
+    """The embedder a stored table was made with.
+
+    Raises:
+        ArtifactMismatch: `source` is no knowledge base, or one of another format.
+    """
+    metadata = schema.metadata or {}
+    if metadata.get(FORMAT_KEY) != FORMAT or EMBEDDER_KEY not in metadata:
+        raise ArtifactMismatch(f"{source}: not a knowledge base of format {FORMAT.decode()}")
+    return EmbedderSpec.model_validate_json(metadata[EMBEDDER_KEY])
+
+
+def embedded_text(title: str, text: str) -> str:
+    """What is embedded and searched for a chunk: its title gives it its context."""
+    return f"{title}\n{text}"
+
+
+def chunk_table(
+    documents: Sequence[Document],
+    chunks: Sequence[Sequence[Chunk]],
+    embeddings: npt.NDArray[np.float32],
+) -> pa.Table:
+    """Arrow table of all chunks.
+
+    Args:
+        documents: The documents.
+        chunks: The chunks of each document.
+        embeddings: float32 [n_chunks, dim], in the order of the flattened `chunks`.
+    """
+    rows = [
+        chunk_row(document, chunk)
+        for document, pieces in zip(documents, chunks, strict=True)
+        for chunk in pieces
+    ]
+    table = pa.Table.from_pylist(rows, schema=pa.schema(_SCALAR_FIELDS))
+    return table.append_column("embedding", vector_array(embeddings))
+
+
+def vector_array(embeddings: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """float32 [n, dim] as an Arrow column."""
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(embeddings.reshape(-1), type=pa.float32()), embeddings.shape[1]
+    )
+
+
+def vector_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+    """An Arrow column of vectors as float32 [n, dim]."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # no chunks at all
+        return np.zeros((0, column.type.list_size), dtype=np.float32)
+    flat = array.flatten().to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat.reshape(len(array), -1), dtype=np.float32)
+
+
+def chunk_row(document: Document, chunk: Chunk) -> dict[str, Any]:
+    """One row of the table, without its embedding."""
+    return {
+        "chunk_id": chunk.chunk_id,
+        "document_id": chunk.document_id,
+        "position": chunk.position,
+        "title": chunk.title,
+        "text": chunk.text,
+        "start": chunk.start,
+        "end": chunk.end,
+        "metadata": dump_metadata(chunk.metadata),
+        "acl": chunk.acl,
+        "uri": document.uri,
+        "document_hash": document.content_hash(),
+    }
+
+
+def document_from_rows(rows: list[dict[str, Any]]) -> Document:
+    """The document whose chunks are `rows`: the spans tile its text, so joining is exact."""
+    rows = sorted(rows, key=lambda row: int(row["position"]))
+    first = rows[0]
+    return Document(
+        document_id=first["document_id"],
+        title=first["title"],
+        text="".join(row["text"] for row in rows),
+        metadata=json.loads(first["metadata"]),
+        acl=first["acl"],
+        uri=first["uri"],
+    )
+
+
+def dump_metadata(metadata: Metadata) -> str:
+    """Metadata as JSON with sorted keys."""
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True)

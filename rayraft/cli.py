@@ -6,6 +6,7 @@ Their modules import Ray and torch inside the commands, so that `--help` is quic
 
 import copy
 import importlib
+import inspect
 from dataclasses import dataclass
 
 import typer
@@ -80,8 +81,18 @@ def _renamed(stage: typer.Typer, mounted: Mounted) -> typer.models.CommandInfo:
         if name == mounted.command:
             renamed = copy.copy(info)
             renamed.name = mounted.name
+            renamed.help = _as_typed_here(info.help or inspect.getdoc(info.callback), mounted)
+            renamed.epilog = _as_typed_here(info.epilog, mounted)
             return renamed
     raise LookupError(f"{mounted.module} has no command {mounted.command!r}")
+
+
+def _as_typed_here(text: str | None, mounted: Mounted) -> str | None:
+    """Help whose examples name this front instead of the stage's own module."""
+    if text is None:
+        return None
+    package = mounted.module.removesuffix(".__main__")
+    return text.replace(f"python -m {package} {mounted.command}", f"rayraft {mounted.name}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The whole path on one corpus, as a person would type it; knows the stages by their commands."""

@@ -1,0 +1,59 @@
+"""`python -m rayraft.demo`, `rayraft demo`, `make demo`."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from rayraft.commands import clear_errors, new_app
+
+app = new_app("The whole path on one corpus.")
+
+
+@app.command()
+@clear_errors
+def demo(
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder of your documents; default: the example corpus.")
+    ] = None,
+    work: Annotated[
+        Path, typer.Option(help="Folder of the run; what an earlier demo left in it is removed.")
+    ] = Path(".rayraft/demo"),
+    questions: Annotated[
+        int, typer.Option(min=4, max=10_000, help="Questions to evaluate on, evenly by kind.")
+    ] = 80,
+    train_steps: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Optimizer steps of each adapter.")
+    ] = 40,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the service; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Runs every stage, talks with the service and ends with a table.
+
+    Ingest, RAFT examples, two adapters, evaluation, service, a question, a changed document, the
+    same question again, evaluation of what changed. Each command is printed before it runs.
+
+    Examples:
+
+        rayraft demo
+
+        rayraft demo my-documents/ --questions 40 --train-steps 100
+    """
+    from rayraft.demo.run import DemoSettings, run_demo
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    settings = DemoSettings(
+        data=data, work=work, questions=questions, train_steps=train_steps, port=port
+    )
+    run_demo(settings)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # what Ctrl-C does: the children are stopped on the way out
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m rayraft.demo")

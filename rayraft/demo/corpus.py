@@ -1,0 +1,161 @@
+"""What the demo runs on: the example corpus with its questions and update, or a person's folder.
+
+Pure reading and writing of files; knows nothing of processes and HTTP.
+"""
+
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rayraft.errors import InputError, NotFoundError
+from rayraft.records import Question
+
+EXAMPLE = Path("examples/support_center")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents and, where there are any, questions and an update."""
+
+    documents: Path
+    questions: Path | None = None
+    """None: they are taken from the validation split of the RAFT examples."""
+    updates: Path | None = None
+    """Folder with `documents/`, `deleted.txt` and `questions.jsonl`; None: facts are edited."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A document as it shall be, and the question whose answer changes with it."""
+
+    document_id: str
+    text: str
+    question: str
+    before: list[str]
+    after: list[str]
+    groups: list[str] = field(default_factory=list)
+
+
+def find_corpus(data: Path | None) -> Corpus:
+    """The corpus in folder `data`, or the example corpus of this checkout.
+
+    Raises:
+        NotFoundError: There is no such folder.
+    """
+    folder = data if data is not None else Path(__file__).parents[2] / EXAMPLE
+    if not folder.is_dir():
+        raise NotFoundError(f"{folder}: no such folder of documents")
+    if data is not None:
+        return Corpus(documents=folder)
+    return Corpus(
+        documents=folder / "documents",
+        questions=folder / "questions.jsonl",
+        updates=folder / "updates",
+    )
+
+
+def sample_questions(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
+    """At most `count` questions, the kinds as evenly as there are questions of each."""
+    kinds: dict[str, list[Question]] = defaultdict(list)
+    for question in questions:
+        kinds[question.kind].append(question)
+    generator = random.Random(seed)
+    piles = [generator.sample(kinds[kind], len(kinds[kind])) for kind in sorted(kinds)]
+    taken: list[Question] = []
+    while len(taken) < count and any(piles):
+        taken += [pile.pop() for pile in piles if pile]
+    return sorted(taken[:count], key=lambda question: question.id)
+
+
+def write_questions(path: Path, questions: Iterable[Question]) -> Path:
+    """Writes a question file and returns its path."""
+    lines = [question.model_dump_json() + "\n" for question in questions]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def validation_questions(raft_folder: Path) -> list[tuple[Question, str]]:
+    """Questions of the newest RAFT run's validation split, each with its quote.
+
+    Their documents were held out of training. Only answerable rows are used.
+
+    Raises:
+        InputError: No run, or its validation split holds no question.
+    """
+    import pyarrow.parquet as pq  # the front needs it here alone
+
+    files = sorted(raft_folder.glob("*/validation.parquet"), key=lambda file: file.stat().st_mtime)
+    rows: list[dict[str, Any]] = pq.read_table(files[-1]).to_pylist() if files else []
+    found = [
+        (
+            Question(
+                id=row["example_id"],
+                question=row["question"],
+                answers=[row["answer"]],
+                gold_ids=[row["document_id"]],
+            ),
+            row["quote"],
+        )
+        for row in rows
+        if row["answer"] and row["quote"]
+    ]
+    if not found:
+        raise InputError(f"{raft_folder}: no question in the validation split; add documents")
+    return found
+
+
+def prepared_edits(updates: Path) -> list[Edit]:
+    """The changes of an update that are whole Markdown files: what PUT takes as it is."""
+    lines = (updates / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    edits = []
+    for row in map(json.loads, lines):
+        file = updates / "documents" / (row["gold_ids"] or [""])[0]
+        if row.get("change") != "changed" or file.suffix != ".md" or not file.is_file():
+            continue
+        text = file.read_text(encoding="utf-8")
+        if text.startswith("---"):  # front matter: metadata, which GET has already
+            continue
+        edits.append(
+            Edit(
+                document_id=row["gold_ids"][0],
+                text=text,
+                question=row["question"],
+                before=row["answers_before"],
+                after=row["answers"],
+                groups=row.get("groups", []),
+            )
+        )
+    return edits
+
+
+def edited_fact(question: Question, quote: str, text: str, others: Sequence[str]) -> Edit | None:
+    """The document's text with another answer in the quoted sentence; None if it is not there."""
+    old = question.answers[0]
+    start = text.find(quote)
+    at = text.find(old, start, start + len(quote)) if start >= 0 else -1
+    new = other_answer(old, others)
+    if at < 0 or new is None:
+        return None
+    return Edit(
+        document_id=question.gold_ids[0],
+        text=text[:at] + new + text[at + len(old) :],
+        question=question.question,
+        before=[old],
+        after=[new],
+    )
+
+
+def other_answer(answer: str, others: Sequence[str]) -> str | None:
+    """A different answer of the same look: the last number raised, or somebody else's answer."""
+    numbers = list(re.finditer(r"\d+", answer))
+    if numbers:
+        last = numbers[-1]
+        raised = str(int(last.group()) + 3).zfill(len(last.group()))
+        return answer[: last.start()] + raised + answer[last.end() :]
+    unlike = (o for o in others if o.lower() not in answer.lower() and not re.search(r"\d", o))
+    return next((o for o in unlike if answer.lower() not in o.lower()), None)

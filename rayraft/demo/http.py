@@ -1,0 +1,111 @@
+"""The running service, as a client of its HTTP API sees it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from rayraft.errors import RayraftError
+
+REQUEST_TIMEOUT_S = 90.0
+POLL_S = 0.5
+
+
+class ServiceError(RayraftError):
+    """The service did not start, or answered with an error."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer as it came over HTTP."""
+
+    text: str
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+    """The response's `rayraft` field: mode, kb_version, adapter, citations."""
+
+    @property
+    def kb_version(self) -> int | None:
+        """Version that was searched, None without retrieval."""
+        version: int | None = self.details.get("kb_version")
+        return version
+
+
+class Service:
+    """A client of one service."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # The service is on this machine: a proxy of the environment is not to be asked.
+        self._client = httpx2.Client(base_url=url, timeout=REQUEST_TIMEOUT_S, trust_env=False)
+
+    def wait_until_ready(self, alive: Callable[[], bool], timeout_s: float) -> float:
+        """Seconds until `/readyz` said yes.
+
+        Raises:
+            ServiceError: The process ended (`alive` says so) or the time ran out.
+        """
+        start = time.monotonic()
+        while time.monotonic() - start < timeout_s:
+            if not alive():
+                raise ServiceError("the service ended before it was ready")
+            if self._is_ready():
+                return time.monotonic() - start
+            time.sleep(POLL_S)
+        raise ServiceError(f"the service was not ready within {timeout_s:.0f} s")
+
+    def ask(
+        self,
+        question: str,
+        mode: str = "auto",
+        min_kb_version: int | None = None,
+        groups: list[str] | None = None,
+    ) -> Reply:
+        """The answer to a question, by POST /v1/chat/completions."""
+        options = {"min_kb_version": min_kb_version, "groups": groups}
+        body = {
+            "model": "rayraft" if mode == "auto" else f"rayraft/{mode}",
+            "messages": [{"role": "user", "content": question}],
+            "rayraft": {key: value for key, value in options.items() if value},
+        }
+        start = time.monotonic()
+        answer = self._call("POST", "/v1/chat/completions", body)
+        seconds = time.monotonic() - start
+        text = answer["choices"][0]["message"]["content"]
+        return Reply(text=text, seconds=seconds, details=answer.get("rayraft", {}))
+
+    def document(self, document_id: str) -> dict[str, Any]:
+        """A stored document, by GET /v1/documents/{id}."""
+        return self._call("GET", _path(document_id))
+
+    def put_document(self, document_id: str, document: dict[str, Any]) -> int:
+        """Replaces a document; the knowledge base version that holds it."""
+        body = {key: document[key] for key in ("title", "text", "metadata", "acl")}
+        return int(self._call("PUT", _path(document_id), body)["kb_version"])
+
+    def delete_document(self, document_id: str) -> int:
+        """Deletes a document; the knowledge base version without it."""
+        return int(self._call("DELETE", _path(document_id))["kb_version"])
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._client.get("/readyz").status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            response = self._client.request(method, path, json=body)
+        except httpx2.HTTPError as exc:
+            raise ServiceError(f"{method} {path}: {exc!r}") from exc
+        if response.status_code >= 400:
+            raise ServiceError(f"{method} {path}: {response.status_code} {response.text[:300]}")
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+def _path(document_id: str) -> str:
+    return f"/v1/documents/{quote(document_id, safe='/')}"

@@ -1,0 +1,53 @@
+"""The demo's closing table: modes x quality, latency, staleness."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+Modes = Mapping[str, Mapping[str, Any]]
+"""`modes` of an evaluation's report.json."""
+
+
+def result_table(before: Modes, changed: Modes) -> Table:
+    """One line a mode.
+
+    Args:
+        before: Results on the corpus's questions, before anything changed.
+        changed: Results on the questions whose answers the update changed, right after it.
+    """
+    table = Table(title="Result", title_justify="left")
+    for header in ("mode", "token F1", "95 %", "exact", "recall@k", "abstain F1", "p50 ms", "p95 ms"):
+        table.add_column(header, justify="left" if header == "mode" else "right")
+    table.add_column("F1 on changed facts", justify="right", style="bold")
+    for mode, result in before.items():
+        latency = result.get("latency_ms", {})
+        table.add_row(
+            mode,
+            figure(result.get("token_f1")),
+            interval(result.get("ci95", {}).get("token_f1")),
+            figure(result.get("exact_match")),
+            figure(result.get("recall_at_k")),
+            figure(result.get("abstention_f1")),
+            milliseconds(latency.get("p50")),
+            milliseconds(latency.get("p95")),
+            figure(changed.get(mode, {}).get("token_f1")),
+        )
+    return table
+
+
+def figure(value: float | None) -> str:
+    """A fraction with two decimals; `-` where it was not measured."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Whole milliseconds; `-` where they were not measured."""
+    return "-" if value is None else f"{value:.0f}"
+
+
+def interval(bounds: Any) -> str:
+    """`low-high` of a pair; `-` where it was not measured."""
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        return "-"
+    return f"{figure(bounds[0])}-{figure(bounds[1])}"

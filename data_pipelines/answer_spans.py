@@ -58,6 +58,7 @@ _WEIGHTS = {"quoted": 2.0, "date": 3.0, "number": 3.0, "name": 3.0, "phrase": 1.
 _MIN_SENTENCE_WORDS = 5
 """Shorter ones are headings and labels: they hold no statement to ask about."""
 _MAX_WORDS = 6
+_BLOT = "\0"
 _MAX_CHARS = 60
 
 
@@ -100,11 +101,13 @@ def sentence_candidates(text: str, sentence: Span) -> list[AnswerSpan]:
     if len(words) < _MIN_SENTENCE_WORDS:
         return []
     taken: list[tuple[Span, str]] = []
+    left = text  # what is taken is blotted out, so that no later pattern reaches into it
     for kind, find in _FINDERS.items():
-        for span in find(text, sentence):
+        for span in list(find(left, sentence)):
             piece = text[span.start : span.end]
-            if _is_usable(piece) and not _overlaps(span, taken):
+            if _is_usable(piece):
                 taken.append((span, "word" if kind == "phrase" and " " not in piece else kind))
+                left = left[: span.start] + _BLOT * len(piece) + left[span.end :]
     return [
         AnswerSpan(text[span.start : span.end], span, sentence, kind)
         for span, kind in sorted(taken)
@@ -115,10 +118,6 @@ def _is_usable(answer: str) -> bool:
     words = answer.split()
     whole = "\n" not in answer and len(answer) <= _MAX_CHARS and len(words) <= _MAX_WORDS
     return whole and bool(normalise_answer(answer))
-
-
-def _overlaps(span: Span, taken: list[tuple[Span, str]]) -> bool:
-    return any(span.start < other.end and other.start < span.end for other, _ in taken)
 
 
 def _matches(pattern: re.Pattern[str], group: int = 0) -> Callable[[str, Span], Iterator[Span]]:

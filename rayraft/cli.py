@@ -56,17 +56,12 @@ def build_app() -> typer.Typer:
     for mounted in COMMANDS:
         stage: typer.Typer = importlib.import_module(mounted.module).app
         app.registered_commands.append(_renamed(stage, mounted))
-    app.command()(version)
+    app.command(epilog="Example: `rayraft version`")(version)
     return app
 
 
 def version() -> None:
-    """Prints the version.
-
-    Example:
-
-        rayraft version
-    """
+    """Prints the version."""
     typer.echo(f"rayraft {rayraft.__version__}")
 
 

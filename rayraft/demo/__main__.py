@@ -12,7 +12,10 @@ from rayraft.commands import clear_errors, new_app
 app = new_app("The whole path on one corpus.")
 
 
-@app.command()
+@app.command(
+    epilog="Examples: `rayraft demo`\n\n"
+    "`rayraft demo my-documents/ --questions 40 --train-steps 100`"
+)
 @clear_errors
 def demo(
     data: Annotated[
@@ -35,12 +38,6 @@ def demo(
 
     Ingest, RAFT examples, two adapters, evaluation, service, a question, a changed document, the
     same question again, evaluation of what changed. Each command is printed before it runs.
-
-    Examples:
-
-        rayraft demo
-
-        rayraft demo my-documents/ --questions 40 --train-steps 100
     """
     from rayraft.demo.run import DemoSettings, run_demo
 

@@ -40,6 +40,16 @@ class Edit:
     after: list[str]
     groups: list[str] = field(default_factory=list)
 
+    def as_question(self) -> Question:
+        """The question with the answer that is right after the edit."""
+        return Question(
+            id=self.document_id,
+            question=self.question,
+            answers=self.after,
+            gold_ids=[self.document_id],
+            groups=self.groups,
+        )
+
 
 def find_corpus(data: Path | None) -> Corpus:
     """The corpus in folder `data`, or the example corpus of this checkout.
@@ -60,9 +70,9 @@ def find_corpus(data: Path | None) -> Corpus:
 
 
 def sample_questions(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
-    """At most `count` questions, the kinds as evenly as there are questions of each."""
+    """At most `count` questions, the kinds as evenly as there are some of each; seeded."""
     kinds: dict[str, list[Question]] = defaultdict(list)
-    for question in questions:
+    for question in sorted(questions, key=lambda question: question.id):
         kinds[question.kind].append(question)
     generator = random.Random(seed)
     piles = [generator.sample(kinds[kind], len(kinds[kind])) for kind in sorted(kinds)]

@@ -17,7 +17,16 @@ def result_table(before: Modes, changed: Modes) -> Table:
         changed: Results on the questions whose answers the update changed, right after it.
     """
     table = Table(title="Result", title_justify="left")
-    for header in ("mode", "token F1", "95 %", "exact", "recall@k", "abstain F1", "p50 ms", "p95 ms"):
+    for header in (
+        "mode",
+        "token F1",
+        "95 %",
+        "exact",
+        "recall@k",
+        "abstain F1",
+        "p50 ms",
+        "p95 ms",
+    ):
         table.add_column(header, justify="left" if header == "mode" else "right")
     table.add_column("F1 on changed facts", justify="right", style="bold")
     for mode, result in before.items():

@@ -1,0 +1,91 @@
+"""The demo's conversation with the service, printed as it happens."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from rayraft.demo.corpus import Edit, edited_fact
+from rayraft.demo.http import Reply, Service
+from rayraft.records import Question
+
+
+class Conversation:
+    """Asks, changes documents and asks again."""
+
+    def __init__(self, service: Service, console: Console) -> None:
+        self._service = service
+        self._console = console
+
+    def hold(self, edit: Edit) -> None:
+        """A question, the change of its document, the same question again."""
+        self._ask(edit, edit.before, None)
+        start = time.monotonic()
+        version = self.put([edit])
+        self._ask(edit, edit.after, version)
+        self._say(f"From the write to the new answer: {time.monotonic() - start:.1f} s.")
+
+    def put(self, edits: Sequence[Edit]) -> int:
+        """Writes the changed documents; the knowledge base version that has them all."""
+        version = 0
+        for edit in edits:
+            document = self._service.document(edit.document_id)
+            version = self._service.put_document(edit.document_id, {**document, "text": edit.text})
+            self._say(
+                f"[bold cyan]PUT /v1/documents/{escape(edit.document_id)}[/] -> "
+                f'"kb_version": {version}'
+            )
+        return version
+
+    def delete(self, document_ids: Sequence[str]) -> None:
+        """Deletes documents."""
+        for document_id in document_ids:
+            version = self._service.delete_document(document_id)
+            self._say(
+                f"[bold cyan]DELETE /v1/documents/{escape(document_id)}[/] -> "
+                f'"kb_version": {version}'
+            )
+
+    def edit_facts(self, questions: Sequence[tuple[Question, str]], limit: int) -> list[Edit]:
+        """Up to `limit` edits of known answers, each in another document; nothing is written."""
+        answers = [question.answers[0] for question, _ in questions]
+        edits: dict[str, Edit] = {}
+        for question, quote in questions:
+            document_id = question.gold_ids[0]
+            if len(edits) == limit:
+                break
+            if document_id in edits:
+                continue
+            text = self._service.document(document_id)["text"]
+            edit = edited_fact(question, quote, text, answers)
+            if edit is not None:
+                edits[document_id] = edit
+        return list(edits.values())
+
+    def _ask(self, edit: Edit, expected: Sequence[str], min_kb_version: int | None) -> None:
+        wanted = "" if min_kb_version is None else f' ("min_kb_version": {min_kb_version})'
+        self._say(f"\n[bold cyan]POST /v1/chat/completions[/]{wanted}")
+        self._say(f"[bold]Q[/] {escape(edit.question)}")
+        reply = self._service.ask(edit.question, min_kb_version=min_kb_version, groups=edit.groups)
+        self._say(f"[bold]A[/] {escape(reply.text)}")
+        for citation in reply.details.get("citations", []):
+            self._say(
+                f"   [dim]{escape(citation['document_id'])}:[/] “{escape(citation['quote'])}”"
+            )
+        self._say(f"   [dim]{escape(summary(reply))}; the document says: {expected[0]}[/]")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False)
+
+
+def summary(reply: Reply) -> str:
+    """Who answered, from which version, how fast."""
+    details = reply.details
+    parts = [f"mode {details.get('mode')}"]
+    if details.get("route"):
+        parts.append(f"chosen since {details['route']}")
+    if details.get("adapter"):
+        parts.append(f"adapter {details['adapter']}")
+    parts += [f"kb_version {reply.kb_version}", f"{1000 * reply.seconds:.0f} ms"]
+    return ", ".join(parts)

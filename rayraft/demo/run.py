@@ -1,0 +1,180 @@
+"""The order of the demo: stages, service, conversation, update, table."""
+
+import json
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rayraft.demo.conversation import Conversation
+from rayraft.demo.corpus import (
+    Corpus,
+    Edit,
+    find_corpus,
+    prepared_edits,
+    sample_questions,
+    validation_questions,
+    write_questions,
+)
+from rayraft.demo.http import Service
+from rayraft.demo.processes import Processes
+from rayraft.demo.report import result_table
+from rayraft.errors import InputError
+from rayraft.questions import read_questions
+from rayraft.records import MODES
+
+MARKER = ".rayraft-demo"
+"""In a folder that a demo made, and that the next one may therefore empty."""
+SEED = 0
+READY_TIMEOUT_S = 180.0
+EDITED_FACTS = 8
+"""Facts changed through the API where the corpus brings no update of its own."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the command line was told."""
+
+    data: Path | None
+    work: Path
+    questions: int
+    train_steps: int
+    port: int
+
+
+class Demo:
+    """One run of the whole path in one folder."""
+
+    def __init__(self, settings: DemoSettings, console: Console, processes: Processes) -> None:
+        self._settings = settings
+        self._console = console
+        self._processes = processes
+        self._corpus: Corpus = find_corpus(settings.data)
+        self._work = fresh_folder(settings.work)
+        self._store = self._work / "store"
+
+    def run(self) -> None:
+        """Every stage in order."""
+        start = time.monotonic()
+        self._build()
+        before = self._evaluate(self._questions(), "before anything changes")
+        changed = self._serve_and_change()
+        after = self._evaluate(changed, "right after the update: only what changed")
+        self._console.print()
+        self._console.print(result_table(before, after))
+        minutes = (time.monotonic() - start) / 60
+        self._console.print(
+            f"The whole path took {minutes:.1f} minutes. Everything is in {self._work}."
+        )
+
+    def _build(self) -> None:
+        self._title("Knowledge base: read, chunk, embed, commit")
+        self._stage("data_pipelines", "ingest", str(self._corpus.documents))
+        self._title("RAFT examples: questions, quotes, distractors")
+        self._stage("data_pipelines", "raft")
+        for name, method in (("closed-book", "sft"), ("raft", "raft")):
+            self._title(f"Fine-tuning: LoRA adapter {name!r}")
+            steps = f"max_steps={self._settings.train_steps}"
+            self._stage("train", "fit", "--name", name, f"method={method}", steps)
+
+    def _questions(self) -> Path:
+        if self._corpus.questions is not None:
+            found = read_questions(self._corpus.questions)
+        else:
+            found = [question for question, _ in validation_questions(self._store / "raft")]
+            self._console.print(
+                f"{self._corpus.documents} has no questions: taking {len(found)} of the RAFT "
+                "validation split, whose documents no adapter has seen."
+            )
+        sample = sample_questions(found, self._settings.questions, SEED)
+        return write_questions(self._work / "questions.jsonl", sample)
+
+    def _evaluate(self, questions: Path, when: str) -> dict[str, Any]:
+        self._title(f"Evaluation: {when}")
+        modes = ",".join(MODES)
+        self._stage("train", "evaluate", "--questions", str(questions), "--modes", modes)
+        return newest_report(self._store / "evals")["modes"]  # type: ignore[no-any-return]
+
+    def _serve_and_change(self) -> Path:
+        """Serves, talks, changes documents; the questions whose answers have changed."""
+        port = self._settings.port or free_port()
+        log = self._work / "service.log"
+        self._title(f"Service (log: {log})")
+        arguments = ["serve", "run", "--store", str(self._store), "--port", str(port)]
+        with self._processes.service(arguments, log) as child:
+            service = Service(f"http://127.0.0.1:{port}")
+            seconds = service.wait_until_ready(lambda: child.poll() is None, READY_TIMEOUT_S)
+            self._console.print(f"Ready on {service.url} after {seconds:.0f} s.")
+            conversation = Conversation(service, self._console)
+            if self._corpus.updates is not None:
+                return self._apply_update(conversation, self._corpus.updates)
+            return self._edit_facts(conversation)
+
+    def _apply_update(self, conversation: Conversation, updates: Path) -> Path:
+        edits = prepared_edits(updates)
+        if not edits:
+            raise InputError(f"{updates}: no changed Markdown document to show")
+        conversation.hold(edits[0])
+        self._title("The rest of the update, while the service runs")
+        self._stage("data_pipelines", "ingest", str(updates / "documents"))
+        deleted = (updates / "deleted.txt").read_text(encoding="utf-8").split("\n")
+        conversation.delete([document_id for document_id in deleted if document_id.strip()])
+        return updates / "questions.jsonl"
+
+    def _edit_facts(self, conversation: Conversation) -> Path:
+        edits = conversation.edit_facts(
+            validation_questions(self._store / "raft"), limit=EDITED_FACTS
+        )
+        if not edits:
+            raise InputError(f"{self._corpus.documents}: no fact that can be edited")
+        conversation.hold(edits[0])
+        conversation.put(edits[1:])
+        return write_questions(self._work / "changed.jsonl", map(Edit.as_question, edits))
+
+    def _stage(self, module: str, command: str, *arguments: str) -> None:
+        seconds = self._processes.stage([module, command, *arguments, "--store", str(self._store)])
+        self._console.print(f"{seconds:.0f} s", style="dim")
+
+    def _title(self, text: str) -> None:
+        self._console.print()
+        self._console.rule(text, align="left", style="dim")
+
+
+def run_demo(settings: DemoSettings) -> None:
+    """Runs the demo; every child process is gone when it returns or raises."""
+    console = Console()
+    with Processes(console) as processes:
+        Demo(settings, console, processes).run()
+
+
+def fresh_folder(work: Path) -> Path:
+    """`work`, empty but for the marker.
+
+    Raises:
+        InputError: It holds something that no demo put there.
+    """
+    if work.exists() and not (work / MARKER).is_file() and any(work.iterdir()):
+        raise InputError(f"--work {work}: holds files that are not a demo's; choose another folder")
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    (work / MARKER).touch()
+    return work
+
+
+def newest_report(evals: Path) -> dict[str, Any]:
+    """The report of the evaluation that ended last."""
+    newest = max(evals.glob("*/report.json"), key=lambda path: path.stat().st_mtime)
+    report: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+    return report
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

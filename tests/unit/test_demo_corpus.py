@@ -1,0 +1,127 @@
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rayraft.demo.corpus import (
+    edited_fact,
+    find_corpus,
+    other_answer,
+    prepared_edits,
+    sample_questions,
+    validation_questions,
+    write_questions,
+)
+from rayraft.errors import InputError, NotFoundError
+from rayraft.questions import read_questions
+from rayraft.records import Question
+
+
+def question(number: int, kind: str = "", answer: str = "blue") -> Question:
+    return Question(
+        id=f"q{number:02}", question="?", answers=[answer], gold_ids=["d.md"], kind=kind
+    )
+
+
+def test_a_sample_takes_kinds_evenly_whatever_the_order_of_the_file():
+    questions = [question(i, "many") for i in range(40)] + [question(50 + i, "few") for i in (0, 1)]
+
+    taken = sample_questions(questions, 10, seed=1)
+
+    assert [q.kind for q in taken].count("few") == 2
+    assert len({q.id for q in taken}) == 10
+    assert taken == sample_questions(questions[::-1], 10, seed=1)
+    assert taken != sample_questions(questions, 10, seed=2)
+
+
+def test_a_sample_larger_than_the_file_is_the_whole_file():
+    questions = [question(i) for i in range(3)]
+
+    assert sample_questions(questions, 100, seed=0) == questions
+
+
+def test_written_questions_are_read_back_unchanged(tmp_path: Path):
+    questions = [question(1), question(2, "stable")]
+
+    assert read_questions(write_questions(tmp_path / "q.jsonl", questions)) == questions
+
+
+@pytest.mark.parametrize(
+    ("answer", "changed"),
+    [("35 days", "38 days"), ("2.09", "2.12"), ("98", "101"), ("E08", "E11")],
+)
+def test_a_number_is_raised_and_keeps_its_width(answer: str, changed: str):
+    assert other_answer(answer, ["red"]) == changed
+
+
+def test_a_word_becomes_somebody_elses_answer_that_does_not_contain_it():
+    assert other_answer("Hanoi", ["Hanoi", "hanoi west", "7 days", "Hue"]) == "Hue"
+    assert other_answer("Hanoi", ["Hanoi", "12"]) is None
+
+
+def test_an_edit_changes_the_answer_in_its_sentence_and_nothing_else():
+    text = "It costs 5 euros. Returns take 5 days. Wait 5 days."
+    edit = edited_fact(question(1, answer="5"), "Returns take 5 days.", text, [])
+
+    assert edit
+    assert edit.text == "It costs 5 euros. Returns take 8 days. Wait 5 days."
+    assert (edit.before, edit.after) == (["5"], ["8"])
+    assert edit.as_question().answers == ["8"]
+
+
+@pytest.mark.parametrize("quote", ["Not in the text: 5.", "It is free."])
+def test_no_edit_where_quote_or_answer_is_not_in_the_text(quote: str):
+    assert edited_fact(question(1, answer="5"), quote, "It is free. It lasts 5 days.", []) is None
+
+
+def test_prepared_edits_are_changed_markdown_files_without_front_matter(tmp_path: Path):
+    (tmp_path / "documents").mkdir()
+    for name, text in {"a.md": "# A\nnew", "b.md": "---\nacl: [x]\n---\nnew", "c.csv": "1"}.items():
+        (tmp_path / "documents" / name).write_text(text)
+    rows = [
+        {"gold_ids": [name], "change": change, "question": "Q", "answers": ["n"]}
+        | {"answers_before": ["o"], "id": f"{name}{change}"}
+        for name in ("a.md", "b.md", "c.csv", "gone.md")
+        for change in ("changed", "appeared")
+    ]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    edits = prepared_edits(tmp_path)
+
+    assert [(edit.document_id, edit.text) for edit in edits] == [("a.md", "# A\nnew")]
+    assert (edits[0].before, edits[0].after) == (["o"], ["n"])
+
+
+def write_validation(folder: Path, rows: list[dict[str, str]]) -> None:
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "validation.parquet")
+
+
+def test_validation_questions_are_the_answerable_rows(tmp_path: Path):
+    row = {"example_id": "1", "question": "Q", "answer": "A", "document_id": "d", "quote": "A."}
+    write_validation(tmp_path / "run", [row, row | {"example_id": "2", "answer": "", "quote": ""}])
+
+    [(found, quote)] = validation_questions(tmp_path)
+
+    assert (found.id, found.answers, found.gold_ids, quote) == ("1", ["A"], ["d"], "A.")
+
+
+def test_no_validation_question_is_an_error_that_names_the_folder(tmp_path: Path):
+    with pytest.raises(InputError, match=str(tmp_path)):
+        validation_questions(tmp_path)
+
+
+def test_a_missing_data_folder_is_named(tmp_path: Path):
+    with pytest.raises(NotFoundError, match="absent"):
+        find_corpus(tmp_path / "absent")
+
+
+def test_the_example_corpus_brings_questions_and_an_update():
+    corpus = find_corpus(None)
+
+    assert corpus.questions
+    assert corpus.updates
+    assert len(read_questions(corpus.questions)) >= 300
+    assert prepared_edits(corpus.updates)

@@ -67,7 +67,7 @@ class Conversation:
         wanted = "" if min_kb_version is None else f' ("min_kb_version": {min_kb_version})'
         self._say(f"\n[bold cyan]POST /v1/chat/completions[/]{wanted}")
         self._say(f"[bold]Q[/] {escape(edit.question)}")
-        reply = self._service.ask(edit.question, min_kb_version=min_kb_version, groups=edit.groups)
+        reply = self._service.ask(edit.question, min_kb_version=min_kb_version)
         self._say(f"[bold]A[/] {escape(reply.text)}")
         for citation in reply.details.get("citations", []):
             self._say(

@@ -8,7 +8,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ class Edit:
     question: str
     before: list[str]
     after: list[str]
-    groups: list[str] = field(default_factory=list)
 
     def as_question(self) -> Question:
         """The question with the answer that is right after the edit."""
@@ -47,7 +46,6 @@ class Edit:
             question=self.question,
             answers=self.after,
             gold_ids=[self.document_id],
-            groups=self.groups,
         )
 
 
@@ -125,7 +123,12 @@ def prepared_edits(updates: Path) -> list[Edit]:
     edits = []
     for row in map(json.loads, lines):
         file = updates / "documents" / (row["gold_ids"] or [""])[0]
-        if row.get("change") != "changed" or file.suffix != ".md" or not file.is_file():
+        if (
+            row.get("change") != "changed"
+            or row.get("groups")
+            or file.suffix != ".md"
+            or not file.is_file()
+        ):
             continue
         text = file.read_text(encoding="utf-8")
         if text.startswith("---"):  # front matter: metadata, which GET has already
@@ -137,7 +140,6 @@ def prepared_edits(updates: Path) -> list[Edit]:
                 question=row["question"],
                 before=row["answers_before"],
                 after=row["answers"],
-                groups=row.get("groups", []),
             )
         )
     return edits

@@ -42,6 +42,10 @@ class Service:
         # The service is on this machine: a proxy of the environment is not to be asked.
         self._client = httpx2.Client(base_url=url, timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
     def wait_until_ready(self, alive: Callable[[], bool], timeout_s: float) -> float:
         """Seconds until `/readyz` said yes.
 
@@ -57,19 +61,13 @@ class Service:
             time.sleep(POLL_S)
         raise ServiceError(f"the service was not ready within {timeout_s:.0f} s")
 
-    def ask(
-        self,
-        question: str,
-        mode: str = "auto",
-        min_kb_version: int | None = None,
-        groups: list[str] | None = None,
-    ) -> Reply:
+    def ask(self, question: str, mode: str = "auto", min_kb_version: int | None = None) -> Reply:
         """The answer to a question, by POST /v1/chat/completions."""
-        options = {"min_kb_version": min_kb_version, "groups": groups}
+        options = {} if min_kb_version is None else {"min_kb_version": min_kb_version}
         body = {
             "model": "rayraft" if mode == "auto" else f"rayraft/{mode}",
             "messages": [{"role": "user", "content": question}],
-            "rayraft": {key: value for key, value in options.items() if value},
+            "rayraft": options,
         }
         start = time.monotonic()
         answer = self._call("POST", "/v1/chat/completions", body)

@@ -1,5 +1,6 @@
 """The order of the demo: stages, service, conversation, update, table."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -105,14 +106,22 @@ class Demo:
         log = self._work / "service.log"
         self._title(f"Service (log: {log})")
         arguments = ["serve", "run", "--store", str(self._store), "--port", str(port)]
+        if self._corpus.questions is not None:
+            # The service has no keys: its caller is in these groups, and may delete what they own.
+            asked = read_questions(self._corpus.questions)
+            groups = sorted({group for question in asked for group in question.groups})
+            arguments.append(f"api.default_groups={json.dumps(groups)}")
         with self._processes.service(arguments, log) as child:
             service = Service(f"http://127.0.0.1:{port}")
             seconds = service.wait_until_ready(lambda: child.poll() is None, READY_TIMEOUT_S)
             self._console.print(f"Ready on {service.url} after {seconds:.0f} s.")
-            conversation = Conversation(service, self._console)
-            if self._corpus.updates is not None:
-                return self._apply_update(conversation, self._corpus.updates)
-            return self._edit_facts(conversation)
+            with contextlib.closing(service):
+                return self._change(Conversation(service, self._console))
+
+    def _change(self, conversation: Conversation) -> Path:
+        if self._corpus.updates is not None:
+            return self._apply_update(conversation, self._corpus.updates)
+        return self._edit_facts(conversation)
 
     def _apply_update(self, conversation: Conversation, updates: Path) -> Path:
         edits = prepared_edits(updates)

@@ -1,0 +1,45 @@
+"""Composes the Serve application: which class runs as which deployment, with which resources."""
+
+import os
+from typing import Any
+
+import ray.serve
+
+from rayraft.errors import ConfigError
+from serve.config import AppConfig, ScaleConfig, deployment_options
+from serve.deployments import Api, Generator, Retriever, Router, Writer
+
+APP_NAME = "rayraft"
+
+
+def build_app(args: AppConfig) -> Any:
+    """The application for `serve run serve/app.yaml` and `rayraft serve`.
+
+    Raises:
+        ConfigError: Neither `store` nor RAYRAFT_STORE is set.
+    """
+    store = resolve_store(args.store)
+    retriever = _deployment(Retriever, args.retriever.scale).bind(args.retriever, store)
+    generator = _deployment(Generator, args.generator.scale).bind(args.generator, store)
+    writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
+    router = _deployment(Router, args.answering.scale).bind(
+        args.answering, store, retriever, generator
+    )
+    ingress = ray.serve.ingress(None)(Api)
+    return _deployment(ingress, args.api.scale).bind(args.api, router, retriever, generator, writer)
+
+
+def resolve_store(store: str) -> str:
+    """`store` or RAYRAFT_STORE; a relative folder becomes absolute, since replicas run elsewhere.
+
+    Raises:
+        ConfigError: Neither is set.
+    """
+    store = store or os.environ.get("RAYRAFT_STORE", "")
+    if not store:
+        raise ConfigError("store is not set: give --store, args.store or RAYRAFT_STORE")
+    return store if "://" in store else os.path.abspath(store)
+
+
+def _deployment(cls: type, scale: ScaleConfig) -> Any:
+    return ray.serve.deployment(cls, name=cls.__name__, **deployment_options(scale))

@@ -1,0 +1,161 @@
+"""The service's configuration: the `args:` of `serve/app.yaml`, one section per deployment."""
+
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from rayraft.config import Config
+from rayraft.router import RouterConfig
+
+
+class ScaleConfig(Config):
+    """How many replicas a deployment has and how long its queues may grow."""
+
+    min_replicas: int = Field(default=1, ge=1)
+    """Replicas that always run."""
+    max_replicas: int = Field(default=1, ge=1)
+    """Replicas under the highest load."""
+    target_ongoing_requests: float = Field(default=4, gt=0)
+    """Requests per replica that autoscaling aims at."""
+    upscale_delay_s: float = Field(default=2, ge=0)
+    """How long load must last before a replica is added (Ray's own default is 30)."""
+    downscale_delay_s: float = Field(default=120, ge=0)
+    """How long a replica must be idle before it goes."""
+    max_ongoing_requests: int = Field(default=32, ge=1)
+    """Requests that one replica works on at the same time."""
+    max_queued_requests: int = Field(default=64, ge=1)
+    """Requests that each caller keeps waiting; more are refused with 429."""
+    num_cpus: float = Field(default=0.1, ge=0)
+    """CPUs that Ray reserves per replica; says nothing of threads."""
+    num_gpus: float = Field(default=0, ge=0)
+    """GPUs that Ray reserves per replica."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "ScaleConfig":
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(
+                f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}"
+            )
+        return self
+
+
+class ApiConfig(Config):
+    """The HTTP ingress."""
+
+    default_groups: list[str] = Field(default_factory=list)
+    """Groups of every request: until there are API keys, of whoever reaches the port."""
+    trust_client_groups: bool = False
+    """Take `rayraft.groups` of a request as true; only behind a gateway that sets them."""
+    allow_writes: bool = True
+    """Whether PUT and DELETE of documents are answered."""
+    max_body_bytes: int = Field(default=10 * 2**20, ge=1024)
+    """Longer request bodies are refused with 413."""
+    request_timeout_s: float = Field(default=60, gt=0)
+    """A request that takes longer is given up with 504."""
+    max_new_tokens: int = Field(default=96, ge=1, le=4096)
+    """Tokens per answer if the request sets none; a request may lower it, not raise it."""
+    scale: ScaleConfig = Field(
+        default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=256)
+    )
+
+
+class AnsweringConfig(Config):
+    """The deployment that chooses the mode and runs the answering logic."""
+
+    default_adapter: str | None = "latest"
+    """`name-vN` for raft and auto; `latest` takes the newest that is published, null none."""
+    adapter_poll_s: float = Field(default=2, gt=0)
+    """Age at which the list of published adapters is read again."""
+    max_prompt_tokens: int = Field(default=1536, ge=128)
+    """Passages are shown as far as they fit."""
+    rule: RouterConfig = Field(default_factory=RouterConfig)
+    """Thresholds of mode `auto`."""
+    scale: ScaleConfig = Field(
+        default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=128)
+    )
+
+
+class RetrieverConfig(Config):
+    """The deployment that searches."""
+
+    poll_s: float = Field(default=0.5, gt=0)
+    """How often a replica looks for a new knowledge base version."""
+    wait_s: float = Field(default=10, gt=0)
+    """How long a request with `min_kb_version` waits for it, then 504."""
+    threads: int = Field(default=1, ge=1)
+    """Torch threads of the embedder, and searches at the same time."""
+    scale: ScaleConfig = Field(
+        default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=64, num_cpus=0.5)
+    )
+
+
+class GeneratorConfig(Config):
+    """The deployment that writes."""
+
+    base_model: str = "mini"
+    """`mini`, a folder, or a model of the hub."""
+    device: str = "auto"
+    dtype: str = "bfloat16"
+    threads: int = Field(default=2, ge=1)
+    """Torch threads."""
+    max_batch_size: int = Field(default=8, ge=1)
+    """Concurrent requests that share one forward pass."""
+    max_loaded_adapters: int = Field(default=4, ge=1)
+    """Adapters held in memory; the one that was not used for longest goes."""
+    scale: ScaleConfig = Field(
+        default_factory=lambda: ScaleConfig(max_replicas=2, max_ongoing_requests=32, num_cpus=0.5)
+    )
+
+
+class WriterConfig(Config):
+    """The deployment that changes the knowledge base: one replica, so that writes have an order."""
+
+    threads: int = Field(default=1, ge=1)
+    """Torch threads of the embedder."""
+    scale: ScaleConfig = Field(default_factory=lambda: ScaleConfig(max_ongoing_requests=8))
+
+    @field_validator("scale")
+    @classmethod
+    def _single(cls, scale: ScaleConfig) -> ScaleConfig:
+        if scale.max_replicas != 1:
+            raise ValueError(f"writer.scale.max_replicas={scale.max_replicas}: must be 1")
+        return scale
+
+
+class AppConfig(Config):
+    """Everything that `build_app` needs."""
+
+    store: str = ""
+    """Folder or URI; empty takes the environment variable RAYRAFT_STORE."""
+    api: ApiConfig = Field(default_factory=ApiConfig)
+    answering: AnsweringConfig = Field(default_factory=AnsweringConfig)
+    retriever: RetrieverConfig = Field(default_factory=RetrieverConfig)
+    generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
+    writer: WriterConfig = Field(default_factory=WriterConfig)
+
+
+def deployment_options(scale: ScaleConfig) -> dict[str, Any]:
+    """The arguments of `ray.serve.deployment` for one section."""
+    return {
+        "autoscaling_config": {
+            "min_replicas": scale.min_replicas,
+            "initial_replicas": scale.min_replicas,
+            "max_replicas": scale.max_replicas,
+            "target_ongoing_requests": scale.target_ongoing_requests,
+            "upscale_delay_s": scale.upscale_delay_s,
+            "downscale_delay_s": scale.downscale_delay_s,
+        },
+        "max_ongoing_requests": scale.max_ongoing_requests,
+        "max_queued_requests": scale.max_queued_requests,
+        "backpressure_config": {"status_code": 429, "retry_after_s": RETRY_AFTER_S},
+        "ray_actor_options": {"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus},
+        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        "health_check_timeout_s": 30,
+        "graceful_shutdown_timeout_s": 5,
+    }
+
+
+RETRY_AFTER_S = 1
+"""What a refused client is told to wait: a queue of 64 answers drains in about that."""
+HEALTH_CHECK_PERIOD_S = 10
+"""Each check runs the engine once, so it must stay rare beside requests."""

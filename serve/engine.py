@@ -1,0 +1,148 @@
+"""The text engine: one model in one thread, batches of concurrent requests, adapters on demand.
+
+Knows nothing of Ray or HTTP. Everything that touches the model runs in the engine's single
+thread, so an adapter is never swapped under a running forward pass.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from rayraft.prompts import Message
+from rayraft.protocols import GeneratedPiece
+from serve.batching import Batcher
+
+logger = logging.getLogger(__name__)
+
+Job = tuple[str | None, int]
+"""Adapter and max_new_tokens: what requests must share to be in one batch."""
+_PROBE: list[Message] = [{"role": "user", "content": "Question: Is anybody there?"}]
+
+
+class LanguageModel(Protocol):
+    """What the engine needs of `rayraft.models.text.TextModel`."""
+
+    def load_adapter(self, name: str, path: Any) -> None:
+        """Makes the adapter usable under `name`."""
+
+    def unload_adapter(self, name: str) -> None:
+        """Forgets the adapter."""
+
+    def generate(
+        self,
+        prompts: Sequence[list[Message]],
+        *,
+        adapter: str | None = None,
+        max_new_tokens: int = 96,
+    ) -> list[Any]:
+        """Objects with text, prompt_tokens and completion_tokens."""
+        ...
+
+    def stream(
+        self, prompt: list[Message], *, adapter: str | None = None, max_new_tokens: int = 96
+    ) -> Iterator[str]:
+        """Pieces of the output."""
+        ...
+
+
+class TextEngine:
+    """Writes outputs for prompts with a base model and any of the published adapters.
+
+    Args:
+        model: The model; used by this engine alone.
+        provide_adapter: Loads the adapter of an id into the model; raises NotFoundError.
+        max_batch_size: Prompts per forward pass.
+        max_loaded_adapters: Adapters kept in the model; the longest unused one goes first.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        provide_adapter: Callable[[LanguageModel, str], None],
+        max_batch_size: int = 8,
+        max_loaded_adapters: int = 4,
+    ) -> None:
+        self._model = model
+        self._provide_adapter = provide_adapter
+        self._max_loaded_adapters = max_loaded_adapters
+        self._loaded: OrderedDict[str, None] = OrderedDict()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._batcher: Batcher[Job, list[Message], GeneratedPiece] = Batcher(
+            self._run_batch, max_batch_size
+        )
+
+    async def generate(
+        self, messages: list[Message], adapter: str | None, max_new_tokens: int
+    ) -> GeneratedPiece:
+        """The whole output; concurrent calls share forward passes."""
+        return await self._batcher.submit((adapter, max_new_tokens), messages)
+
+    async def stream(
+        self, messages: list[Message], adapter: str | None, max_new_tokens: int
+    ) -> AsyncIterator[GeneratedPiece]:
+        """The output piece by piece; leaving the loop early stops the model."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        left = threading.Event()
+
+        def write() -> None:
+            try:
+                for piece in self._pieces(messages, adapter, max_new_tokens, left):
+                    loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            finally:
+                loop.call_soon_threadsafe(pieces.put_nowait, None)
+
+        writing = loop.run_in_executor(self._thread, write)
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield GeneratedPiece(piece)
+            await writing  # raises what the model raised
+        finally:
+            left.set()
+
+    async def check(self) -> None:
+        """Generates one token: a wedged engine must not look healthy."""
+        await self.generate(_PROBE, None, 1)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _pieces(
+        self, messages: list[Message], adapter: str | None, max_new_tokens: int, left: Any
+    ) -> Iterator[str]:
+        if left.is_set():
+            return
+        self._use(adapter)
+        for piece in self._model.stream(messages, adapter=adapter, max_new_tokens=max_new_tokens):
+            if left.is_set():
+                return
+            yield piece
+
+    async def _run_batch(self, job: Job, prompts: list[list[Message]]) -> list[GeneratedPiece]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._generate, job, prompts)
+
+    def _generate(self, job: Job, prompts: list[list[Message]]) -> list[GeneratedPiece]:
+        adapter, max_new_tokens = job
+        self._use(adapter)
+        outputs = self._model.generate(prompts, adapter=adapter, max_new_tokens=max_new_tokens)
+        return [
+            GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens)
+            for output in outputs
+        ]
+
+    def _use(self, adapter: str | None) -> None:
+        if adapter is None:
+            return
+        if adapter not in self._loaded:
+            self._provide_adapter(self._model, adapter)
+            self._loaded[adapter] = None
+            while len(self._loaded) > self._max_loaded_adapters:
+                oldest, _ = self._loaded.popitem(last=False)
+                self._model.unload_adapter(oldest)
+        self._loaded.move_to_end(adapter)

@@ -1,0 +1,120 @@
+"""`Service` over the deployments' handles, and the one place where Ray's errors become ours."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any, TypeVar
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from rayraft.answering import AskRequest, Retrieved
+from rayraft.errors import RayraftError
+from rayraft.records import Answer, Document
+from serve.errors import Overloaded, Unavailable
+from serve.service import FloatArray, Search
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class HandleService:
+    """`Service` over the handles of the deployments."""
+
+    def __init__(self, router: Any, retriever: Any, generator: Any, writer: Any) -> None:
+        self._router = router
+        self._retriever = retriever
+        self._generator = generator
+        self._writer = writer
+
+    async def answer(self, request: AskRequest) -> Answer:
+        """As the protocol says."""
+        answer: Answer = await result_of(self._router.answer.remote(request))
+        return answer
+
+    async def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
+        """As the protocol says."""
+        handle = self._router.options(stream=True)
+        async for item in stream_of(handle.answer_stream.remote(request)):
+            yield item
+
+    async def search(self, search: Search) -> Retrieved:
+        """As the protocol says."""
+        found: Retrieved = await result_of(self._retriever.search.remote(search))
+        return found
+
+    async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
+        """As the protocol says."""
+        embedded: tuple[FloatArray, int] = await result_of(self._retriever.embed.remote(texts))
+        return embedded
+
+    async def adapters(self) -> list[str]:
+        """As the protocol says."""
+        ids: list[str] = await result_of(self._router.adapters.remote())
+        return ids
+
+    async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
+        """As the protocol says."""
+        found: tuple[Document, int] = await result_of(
+            self._retriever.document.remote(document_id, tuple(groups))
+        )
+        return found
+
+    async def put_document(self, document: Document, groups: Sequence[str]) -> int:
+        """As the protocol says."""
+        version: int = await result_of(self._writer.put.remote(document, tuple(groups)))
+        return version
+
+    async def delete_document(self, document_id: str, groups: Sequence[str]) -> int:
+        """As the protocol says."""
+        version: int = await result_of(self._writer.delete.remote(document_id, tuple(groups)))
+        return version
+
+    async def ready(self) -> int:
+        """As the protocol says."""
+        await result_of(self._router.adapters.remote())
+        await result_of(self._generator.ready.remote())
+        await result_of(self._writer.version.remote())
+        version: int = await result_of(self._retriever.version.remote())
+        return version
+
+
+async def stream_of(response: Any) -> AsyncIterator[Any]:
+    """A streaming handle's items; leaving the loop early cancels the call on the replica."""
+    items = response.__aiter__()
+    finished = False
+    try:
+        while True:
+            try:
+                item = await result_of(items.__anext__())
+            except StopAsyncIteration:
+                finished = True
+                return
+            yield item
+    finally:
+        if not finished:
+            response.cancel()
+
+
+async def result_of(response: Awaitable[T]) -> T:
+    """A handle's result; what the replica raised is raised again as it was there.
+
+    Without this, each hop would wrap the error once more, with its traceback as the message.
+    """
+    try:
+        return await response
+    except RayTaskError as exc:
+        raise _cause_of(exc) from None
+    except BackPressureError:
+        raise Overloaded("the service is at its limit; try again") from None
+    except (RayActorError, DeploymentUnavailableError) as exc:
+        logger.warning("a replica is gone: %s", exc)
+        raise Unavailable("a part of the service is restarting; try again") from exc
+
+
+def _cause_of(error: RayTaskError) -> BaseException:
+    cause = error.cause
+    while isinstance(cause, RayTaskError):
+        cause = cause.cause
+    # A defect keeps its remote traceback, which only the wrapper has.
+    return cause if isinstance(cause, RayraftError) else error

@@ -1,0 +1,145 @@
+"""What comes in over HTTP: OpenAI's request shapes and the `rayraft` field beside them."""
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from rayraft.errors import InputError, NotFoundError
+from rayraft.records import MODES, Metadata
+
+EMBEDDING_MODEL = "rayraft/embedding"
+EMBEDDING_MODELS = (EMBEDDING_MODEL, "minilm")
+_ADAPTER = r"[a-z0-9][a-z0-9-]{0,63}-v[1-9]\d{0,8}"
+_MODEL = re.compile(rf"rayraft(?:/(?P<mode>[a-z_]+)(?:@(?P<adapter>{_ADAPTER}))?)?")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _OpenAI(BaseModel):
+    # Clients send many fields that do not matter here (temperature, user, tools, ...).
+    model_config = ConfigDict(extra="ignore")
+
+
+class AskOptions(_Strict):
+    """The `rayraft` field of a chat request (`extra_body` of the openai client)."""
+
+    k: int = Field(default=4, ge=1, le=50)
+    where: dict[str, Any] | None = None
+    groups: list[str] | None = None
+    min_kb_version: int | None = Field(default=None, ge=0)
+    mode: str | None = None
+    passages: bool = False
+    """Send the shown passages along."""
+
+
+class TextPart(_OpenAI):
+    """One part of a message's content; only text is understood."""
+
+    type: str
+    text: str = ""
+
+
+class ChatMessage(_OpenAI):
+    """One turn of the conversation."""
+
+    role: str
+    content: str | list[TextPart] | None = None
+
+    def text(self) -> str:
+        """The content as one string."""
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content if part.type == "text")
+        return self.content or ""
+
+
+class StreamOptions(_OpenAI):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(_OpenAI):
+    """POST /v1/chat/completions."""
+
+    model: str = Field(default="rayraft", max_length=200)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    n: Literal[1] | None = None
+    rayraft: AskOptions = Field(default_factory=AskOptions)
+
+    def question(self) -> str:
+        """The last user message; earlier turns are not read yet."""
+        for message in reversed(self.messages):
+            if message.role == "user" and message.text().strip():
+                return message.text().strip()
+        raise InputError("messages: no user message with text")
+
+
+class EmbeddingRequest(_OpenAI):
+    """POST /v1/embeddings."""
+
+    model: str = EMBEDDING_MODEL
+    input: str | list[str]
+    encoding_format: Literal["float", "base64"] = "float"
+
+    @field_validator("input")
+    @classmethod
+    def _texts(cls, value: str | list[str]) -> str | list[str]:
+        texts = [value] if isinstance(value, str) else value
+        if not 1 <= len(texts) <= 2048:
+            raise ValueError(f"{len(texts)} texts: expected 1 to 2048")
+        if not all(texts):
+            raise ValueError("an empty text cannot be embedded")
+        return value
+
+    def texts(self) -> list[str]:
+        """The input as a list."""
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class SearchRequest(_Strict):
+    """POST /v1/search."""
+
+    query: str = Field(min_length=1, max_length=20_000)
+    k: int = Field(default=10, ge=1, le=100)
+    where: dict[str, Any] | None = None
+    groups: list[str] | None = None
+    min_kb_version: int | None = Field(default=None, ge=0)
+    method: Literal["hybrid", "dense", "sparse"] = "hybrid"
+
+
+class DocumentBody(_Strict):
+    """PUT /v1/documents/{id}: the whole document, which replaces any former one."""
+
+    title: str = Field(default="", max_length=4096)
+    text: str
+    metadata: Metadata = Field(default_factory=dict)
+    acl: list[str] = Field(default_factory=list)
+
+
+def parse_model(model: str, mode: str | None = None) -> tuple[str, str | None]:
+    """Mode and adapter of `rayraft`, `rayraft/<mode>` or `rayraft/<mode>@<name>-v<n>`.
+
+    `mode` is the request's own `rayraft.mode`, which only the plain name leaves open.
+
+    Raises:
+        NotFoundError: Not of this form, or no such mode.
+        InputError: `rayraft.mode` contradicts the model.
+    """
+    match = _MODEL.fullmatch(model)
+    named = match["mode"] if match else None
+    if match is None or (named is not None and named not in MODES):
+        known = ", ".join(["rayraft", *(f"rayraft/{known}" for known in MODES[:-1])])
+        raise NotFoundError(
+            f"model {model[:200]!r} does not exist; models: {known}, "
+            "and rayraft/raft@NAME-vN with an adapter of GET /v1/models"
+        )
+    if mode is not None and named is not None and mode != named:
+        raise InputError(f"rayraft.mode={mode!r} contradicts model {model!r}")
+    return named or mode or "auto", match["adapter"]

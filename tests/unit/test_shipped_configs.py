@@ -4,26 +4,38 @@ from pathlib import Path
 
 import pytest
 
+from data_pipelines.config import IngestConfig
+from data_pipelines.raft_examples import RaftConfig
 from rayraft.config import Config, load, read_yaml, validate
 from serve.config import AppConfig
 from train.config import TrainConfig
+from train.evaluate_config import EvaluateConfig
 from train.mini_config import MiniTraining
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("rayraft", "data_pipelines", "train", "serve")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.y*ml"))
-CLASSES: dict[str, type[Config]] = {"train/mini.yaml": MiniTraining}
-"""Files that are not of their folder's class."""
-FOLDERS: dict[str, type[Config]] = {"train": TrainConfig}
+CLASSES: dict[str, type[Config]] = {
+    "data_pipelines/ingest": IngestConfig,
+    "data_pipelines/raft": RaftConfig,
+    "train/evaluate": EvaluateConfig,
+    "train/mini": MiniTraining,
+    "train/": TrainConfig,
+}
+"""By the beginning of the path; the first that fits."""
 
 
 def config_class(path: Path) -> type[Config]:
-    name = path.relative_to(ROOT)
-    return CLASSES.get(str(name)) or FOLDERS[name.parts[0]]
+    name = str(path.relative_to(ROOT))
+    return next(cls for start, cls in CLASSES.items() if name.startswith(start))
 
 
-def test_configurations_are_shipped_for_training_and_serving():
-    assert {path.relative_to(ROOT).parts[0] for path in FILES} >= {"train", "serve"}
+def test_every_stage_ships_a_configuration():
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} >= {
+        "data_pipelines",
+        "train",
+        "serve",
+    }
 
 
 @pytest.mark.parametrize(

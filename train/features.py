@@ -63,7 +63,9 @@ def encode_row(
         InputError: Nothing of the row would be supervised.
     """
     if not row["completion"].strip():
-        raise InputError(f"training row: empty completion after {row['messages'][-1]['content'][-80:]!r}")
+        raise InputError(
+            f"training row: empty completion after {row['messages'][-1]['content'][-80:]!r}"
+        )
     target = render_completion(tokenizer, row["completion"])
     if len(target) > config.max_completion_tokens:
         return None

@@ -68,7 +68,10 @@ def fit_rows(
         InputError: No row is left within the length limits.
     """
     return fit_features(
-        config, _encoded(rows, config), place, _encoded(validation, config) if validation is not None else None
+        config,
+        _encoded(rows, config),
+        place,
+        _encoded(validation, config) if validation is not None else None,
     )
 
 
@@ -79,23 +82,25 @@ def fit_features(
     validation: ray.data.Dataset | None = None,
 ) -> FitResult:
     """Trains on encoded rows (columns of `features.FEATURES`)."""
-    datasets = {"train": features} | ({"validation": validation} if validation is not None else {})
+    # Every worker sees all rows and computes the same plan of them: what a step computes then
+    # depends neither on the number of workers nor on who died. The blocks travel as references.
+    blocks = {
+        "train": features.to_arrow_refs(),
+        "validation": validation.to_arrow_refs() if validation is not None else [],
+    }
     workers = config.workers
     resources = {"CPU": workers.cpus_per_worker}
     if workers.gpus_per_worker:
         resources["GPU"] = workers.gpus_per_worker
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
-        train_loop_config={"config": config.model_dump(), "place": asdict(place)},
+        train_loop_config={"config": config.model_dump(), "place": asdict(place), "blocks": blocks},
         torch_config=ray.train.torch.TorchConfig(timeout_s=config.collective_timeout_s),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.count,
             use_gpu=bool(workers.gpus_per_worker),
             resources_per_worker=resources,
         ),
-        # Every worker sees all rows (one shared copy a node) and computes the same plan of them.
-        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
-        datasets=datasets,
         run_config=ray.train.RunConfig(
             name=place.name,
             storage_path=place.storage,
@@ -120,8 +125,8 @@ def train_worker(settings: dict[str, Any]) -> None:
     base = load_base(config.base_model, config.precision)
     causal = not base.is_encoder_decoder
     pad = int(base.tokenizer.pad_token_id or 0)
-    rows = EncodedRows(_table("train"), pad, causal)
-    validation = _table("validation")
+    rows = EncodedRows(_table(settings["blocks"]["train"]), pad, causal)
+    validation = _table(settings["blocks"]["validation"])
     fingerprint = _fingerprint(config, rows)
     _same_everywhere(fingerprint)
     place = RunPlace(**settings["place"])
@@ -191,26 +196,28 @@ def _same_everywhere(fingerprint: str) -> None:
         raise ArtifactMismatch("workers do not have the same base model and rows")
 
 
-def _table(name: str) -> pa.Table:
-    try:
-        shard = ray.train.get_dataset_shard(name)
-    except KeyError:
-        return FEATURES.empty_table()
-    blocks = list(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
-    blocks = [block for block in blocks if block.num_rows]
-    return pa.concat_tables(blocks) if blocks else FEATURES.empty_table()
+def _table(blocks: list[ray.ObjectRef[pa.Table]]) -> pa.Table:
+    # Views of the object store's memory: workers of one node share it.
+    return pa.concat_tables([FEATURES.empty_table(), *ray.get(blocks)])
 
 
 def _encoded(rows: Sequence[Row] | ray.data.Dataset, config: TrainConfig) -> ray.data.Dataset:
     dataset = rows if isinstance(rows, ray.data.Dataset) else ray.data.from_items(list(rows))
-    return materialize(dataset.map_batches(
-        encode_rows, batch_format="pyarrow", batch_size=256, fn_kwargs={"config": config.model_dump()}
-    ))
+    return materialize(
+        dataset.map_batches(
+            encode_rows,
+            batch_format="pyarrow",
+            batch_size=256,
+            fn_kwargs={"config": config.model_dump()},
+        )
+    )
 
 
 def materialize(features: ray.data.Dataset) -> ray.data.Dataset:
     """The features in the object store: computed once, read by every worker."""
     encoded = features.materialize()
     if encoded.count() == 0:
-        raise InputError("training rows: none is left within max_prompt_tokens and max_completion_tokens")
+        raise InputError(
+            "training rows: none is left within max_prompt_tokens and max_completion_tokens"
+        )
     return encoded

@@ -79,7 +79,9 @@ def run(task: Task, world: World, hooks: Hooks) -> Any:
     """Trains to the last step and returns the engine."""
     config = task.config
     torch.set_num_threads(config.workers.threads)
-    total = config.max_steps or config.epochs * steps_per_epoch(len(task.rows), config.global_batch_size)
+    total = config.max_steps or config.epochs * steps_per_epoch(
+        len(task.rows), config.global_batch_size
+    )
     state = TrainState(step=0, total_steps=total, fingerprint=task.fingerprint, curve=[])
     if task.resume_from is not None:
         state = read_state(task.resume_from, task.fingerprint)

@@ -45,7 +45,9 @@ def freeze(model: torch.nn.Module, prefixes: list[str]) -> None:
             parameter.requires_grad_(False)
 
 
-def export_model(model: Any, weights: dict[str, torch.Tensor], config: TrainConfig, to: Path) -> None:
+def export_model(
+    model: Any, weights: dict[str, torch.Tensor], config: TrainConfig, to: Path
+) -> None:
     """Writes the trained result: an adapter's two files, or a whole model with its tokenizer.
 
     Args:

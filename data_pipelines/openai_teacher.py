@@ -16,7 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_pipelines.question_checks import clean_question, find_span, question_fault
 from data_pipelines.sentences import Span, quote_around
-from data_pipelines.teachers import TeacherConfig, TeacherRequest, TeacherResult, WrittenQuestion
+from data_pipelines.teachers import (
+    TeacherConfig,
+    TeacherIdentity,
+    TeacherRequest,
+    TeacherResult,
+    WrittenQuestion,
+)
 from rayraft.metrics import normalise_answer
 from rayraft.records import digest
 
@@ -46,8 +52,8 @@ class OpenAITeacher:
         transport: httpx2.BaseTransport | None = None,
         first_wait_s: float = 0.5,
     ) -> None:
-        self.name = config.base_model
-        self.digest = digest([_SYSTEM, config.url, config.base_model, config.max_quote_chars])
+        identity = openai_identity(config)
+        self.name, self.digest = identity.name, identity.digest
         self._config = config
         self._first_wait_s = first_wait_s
         self._client = httpx2.Client(
@@ -109,6 +115,12 @@ class OpenAITeacher:
             result.dropped[fault] += 1
         else:
             result.written.append(written)
+
+
+def openai_identity(config: TeacherConfig) -> TeacherIdentity:
+    """The identity of a teacher behind an endpoint: its prompt, address and model's name."""
+    parts = [_SYSTEM, config.url, config.base_model, config.max_quote_chars]
+    return TeacherIdentity(config.base_model, digest(parts))
 
 
 def _messages(request: TeacherRequest) -> list[dict[str, str]]:

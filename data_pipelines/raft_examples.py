@@ -22,8 +22,8 @@ from rayraft.records import Chunk, Passage, RaftExample, digest
 class WorkerConfig(Config):
     """Actors that write examples. None of this changes what they write."""
 
-    actors: int = Field(default=1, ge=1, le=4096)
-    """Each holds a retriever and a teacher."""
+    actors: int | None = Field(default=None, ge=1, le=4096)
+    """Each holds a retriever and a teacher; None: as many as there are CPUs, at most 16."""
     cpus_per_actor: float = Field(default=1.0, gt=0)
     gpus_per_actor: float = Field(default=0.0, ge=0)
     batch_chunks: int = Field(default=8, ge=1, le=4096)

@@ -88,6 +88,20 @@ class Teacher(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TeacherIdentity:
+    """What a teacher is known by before it is loaded."""
+
+    name: str
+    digest: str
+
+
+def local_identity(base_digest: str, config: TeacherConfig) -> TeacherIdentity:
+    """The identity of a local teacher with this base model."""
+    parts = [base_digest, prompt_digest(), config.model_dump()]
+    return TeacherIdentity(config.base_model, digest(parts))
+
+
 class Writer(Protocol):
     """The part of `rayraft.models.text.TextModel` that a teacher uses."""
 
@@ -113,8 +127,8 @@ class LocalTeacher:
     """Span first, question second, round trip last, with one text model."""
 
     def __init__(self, model: Writer, config: TeacherConfig) -> None:
-        self.name = config.base_model
-        self.digest = digest([model.base_digest, prompt_digest(), config.model_dump()])
+        identity = local_identity(model.base_digest, config)
+        self.name, self.digest = identity.name, identity.digest
         self._model = model
         self._config = config
 

@@ -1,0 +1,105 @@
+"""The actor that writes RAFT examples: it loads what a writer needs and turns batches into rows."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from data_pipelines.kb import KnowledgeBase
+from data_pipelines.kb_table import sql_text
+from data_pipelines.openai_teacher import OpenAITeacher, openai_identity
+from data_pipelines.raft_examples import RaftConfig
+from data_pipelines.raft_writer import ChunkOutcome, RaftWriter
+from data_pipelines.retrieval import HybridRetriever
+from data_pipelines.teachers import (
+    LocalTeacher,
+    Teacher,
+    TeacherConfig,
+    TeacherIdentity,
+    local_identity,
+)
+from rayraft.errors import ArtifactMismatch
+from rayraft.models.embedder import Embedder
+from rayraft.records import Chunk
+
+CHUNK_COLUMNS = sorted(Chunk.model_fields)
+"""Columns of the knowledge base that make a `Chunk`."""
+
+
+@dataclass(frozen=True)
+class RaftJob:
+    """What every actor is told."""
+
+    store: str
+    version: int
+    config: RaftConfig
+    teacher: TeacherIdentity
+
+
+class RaftActor:
+    """One worker: retriever, teacher and writer, loaded once."""
+
+    def __init__(self, job: RaftJob, visible: list[Any]) -> None:
+        kb = KnowledgeBase.open(job.store, job.version)
+        # One thread whatever the actor's CPUs: sums in another order are other questions.
+        embedder = Embedder.load(kb.embedder.name, threads=1)
+        teacher = load_teacher(job.config.teacher)
+        if teacher.digest != job.teacher.digest:
+            raise ArtifactMismatch(
+                f"teacher {teacher.name}: this machine has another version of it"
+            )
+        self._writer = RaftWriter(
+            teacher,
+            HybridRetriever(kb, embedder),
+            lambda ids: read_by_id(kb, ids),
+            ray.get(visible[0]),
+            job.config,
+        )
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Batch function: column `chunk_id` to `chunk_id`, `examples` and `dropped`."""
+        return outcome_columns(self._writer.write([str(i) for i in batch["chunk_id"]]))
+
+
+def outcome_columns(outcomes: Sequence[ChunkOutcome]) -> dict[str, list[Any]]:
+    """Outcomes as columns; examples and counts travel as JSON, whose schema never varies."""
+    return {
+        "chunk_id": [outcome.chunk_id for outcome in outcomes],
+        "examples": [[e.model_dump_json() for e in outcome.examples] for outcome in outcomes],
+        "dropped": [json.dumps(outcome.dropped) for outcome in outcomes],
+    }
+
+
+def read_by_id(kb: KnowledgeBase, chunk_ids: Sequence[str]) -> Mapping[str, Chunk]:
+    """The chunks with these ids."""
+    if not chunk_ids:
+        return {}
+    listed = ",".join(sql_text(chunk_id) for chunk_id in chunk_ids)
+    rows = kb.read_chunks(CHUNK_COLUMNS, where=f"chunk_id IN ({listed})").to_pylist()
+    chunks = [Chunk(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]
+    return {chunk.chunk_id: chunk for chunk in chunks}
+
+
+def load_teacher(config: TeacherConfig) -> Teacher:
+    """The configured teacher; the key of an endpoint comes from OPENAI_API_KEY."""
+    if config.kind == "openai":
+        return OpenAITeacher(config, os.environ.get("OPENAI_API_KEY", ""))
+    from rayraft.models.text import TextModel
+
+    return LocalTeacher(TextModel.load(config.base_model, threads=1), config)
+
+
+def teacher_identity(config: TeacherConfig) -> TeacherIdentity:
+    """Name and digest of the teacher, without loading it.
+
+    Raises:
+        NotFoundError: There is no such model.
+    """
+    if config.kind == "openai":
+        return openai_identity(config)
+    from rayraft.models.base import base_digest
+
+    return local_identity(base_digest(config.base_model), config)

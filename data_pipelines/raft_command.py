@@ -1,0 +1,76 @@
+"""`python -m data_pipelines raft`, `rayraft raft`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rayraft.commands import clear_errors
+
+if TYPE_CHECKING:
+    from data_pipelines.raft import RaftRun
+    from rayraft.records import RaftExample
+
+EPILOG = (
+    "Examples: `python -m data_pipelines raft --store .rayraft/store`\n\n"
+    "`python -m data_pipelines raft --store .rayraft/store --config data_pipelines/raft.yaml "
+    "max_chunks=200 teacher.min_round_trip_f1=0.8`"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to an application."""
+    app.command(name="raft", epilog=EPILOG)(clear_errors(raft))
+
+
+def raft(
+    store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Name below <store>/raft/; time and version without.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
+) -> None:
+    """Writes RAFT training examples from the knowledge base's chunks.
+
+    A question, the sentence that answers it and the answer for each chunk, shown among passages
+    that do not hold the answer; in a share of the examples the answering passage is missing.
+    """
+    from data_pipelines.raft_examples import RaftConfig
+    from rayraft.config import load
+
+    settings = load(RaftConfig, config, overrides or ())
+
+    from data_pipelines.progress import progress_bar
+    from data_pipelines.raft import build_raft_examples
+    from data_pipelines.ray_session import ray_session
+
+    with ray_session(), progress_bar("chunks") as advance:
+        made = build_raft_examples(store, settings, run, advance)
+    typer.echo(summary(made))
+
+
+def summary(made: "RaftRun") -> str:
+    """What a person wants to know of a finished run."""
+    dropped = ", ".join(f"{reason} {count}" for reason, count in sorted(made.dropped.items()))
+    lines = [
+        f"{made.uri}: knowledge base version {made.kb_version}, teacher {made.teacher}",
+        f"{made.chunks} chunks -> {made.train + made.validation} examples "
+        f"({made.train} train, {made.validation} validation; {made.with_golden} with the golden "
+        f"passage) in {made.seconds:.1f} s",
+        f"left out: {dropped or 'nothing'}",
+    ]
+    if made.restricted_chunks:
+        lines.append(f"not learned, because access to them is restricted: {made.restricted_chunks}")
+    for example in made.samples:
+        lines += [
+            "",
+            f"  question    {example.question}",
+            f"  passages    {', '.join(_marked(p.chunk_id, example) for p in example.passages)}",
+            f"  completion  {example.completion}",
+        ]
+    return "\n".join(lines)
+
+
+def _marked(chunk_id: str, example: "RaftExample") -> str:
+    return f"[{chunk_id}]" if chunk_id in example.golden_ids else chunk_id

@@ -1,0 +1,33 @@
+"""A Ray for the length of one command: the cluster that is there, else one on this machine."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import ray.data
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Joins the cluster named by RAY_ADDRESS (set in Ray jobs) or starts Ray on this machine.
+
+    A Ray that this process runs already is used and left running. Ray Data's own progress bars
+    are off: the commands show one of their own.
+    """
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(include_dashboard=False, logging_level=logging.WARNING)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_actors(cpus_per_actor: float, at_most: int = 16) -> int:
+    """As many actors as the cluster has CPUs for; each holds models and index in memory."""
+    return max(1, min(at_most, int(ray.cluster_resources().get("CPU", 1) // cpus_per_actor)))

@@ -1,0 +1,161 @@
+"""One question in one mode, in process: the answering logic over a retriever and a model.
+
+Knows no Ray. A question is answered alone, so that its latency is that of one client.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rayraft.answering import AnswerSettings, answer
+from rayraft.metrics import recall_at_k, score_answer
+from rayraft.prompts import Message
+from rayraft.protocols import AdapterRef, AskRequest, GeneratedPiece, Retrieve, Retrieved
+from rayraft.records import Answer, Passage, Question, digest
+from train.evaluate_config import GOLDEN
+from train.report import EvalRow
+
+
+class Retriever(Protocol):
+    """The part of `HybridRetriever` that an evaluation uses."""
+
+    @property
+    def version(self) -> int:
+        """Knowledge base version."""
+        ...
+
+    def search(
+        self, queries: Sequence[str], k: int, *, where: Any = None, groups: Sequence[str] = ()
+    ) -> list[list[Passage]]:
+        """Passages of each query, best first."""
+        ...
+
+
+class Model(Protocol):
+    """The part of `TextModel` that an evaluation uses."""
+
+    def generate(
+        self,
+        prompts: Sequence[list[Message]],
+        *,
+        adapter: str | None = None,
+        max_new_tokens: int = 96,
+    ) -> Sequence[Any]:
+        """Objects with text, prompt_tokens and completion_tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class AskSettings:
+    """What is the same for every question."""
+
+    k: int = 4
+    max_new_tokens: int = 96
+    golden_distractors: int = 0
+    """Hard distractors among the golden passages of mode `golden`."""
+    seed: int = 0
+    adapter: AdapterRef | None = None
+    """For `raft` and `auto`."""
+    closed_book_adapter: AdapterRef | None = None
+    answering: AnswerSettings | None = None
+
+
+class Answerer:
+    """Answers evaluation questions and scores the answers."""
+
+    def __init__(self, retriever: Retriever, model: Model, settings: AskSettings) -> None:
+        self._retriever = retriever
+        self._model = model
+        self._settings = settings
+
+    def row(self, question: Question, mode: str) -> EvalRow:
+        """The scored answer to one question."""
+        given = asyncio.run(self._answer(question, mode))
+        score = score_answer(given.text, given.abstained, question.answers)
+        # Of what was shown: passages that the router or the prompt's length left out help nobody.
+        searched = mode != GOLDEN and given.mode != "closed_book"
+        documents = [passage.document_id for passage in given.passages]
+        return EvalRow(
+            mode=mode,
+            question_id=question.id,
+            kind=question.kind,
+            question=question.question,
+            answers=question.answers,
+            gold_ids=question.gold_ids,
+            prediction="" if given.abstained else given.text,
+            raw=given.raw,
+            abstained=given.abstained,
+            exact_match=score.exact_match,
+            token_f1=score.token_f1,
+            recall_at_k=recall_at_k(documents, question.gold_ids) if searched else None,
+            answered_by=given.mode,
+            route=given.route,
+            adapter=given.adapter,
+            kb_version=given.kb_version,
+            passage_ids=[passage.chunk_id for passage in given.passages],
+            citations=len(given.citations),
+            prompt_tokens=given.usage.prompt_tokens,
+            completion_tokens=given.usage.completion_tokens,
+            retrieve_ms=given.timings_ms.get("retrieve", 0.0),
+            generate_ms=given.timings_ms.get("generate", 0.0),
+            latency_ms=given.timings_ms["total"],
+        )
+
+    async def _answer(self, question: Question, mode: str) -> Answer:
+        settings = self._settings
+        request = AskRequest(
+            question=question.question,
+            mode="rag" if mode == GOLDEN else mode,
+            adapter=self._closed_book_adapter() if mode == "closed_book" else None,
+            k=settings.k,
+            groups=tuple(question.groups),
+            max_new_tokens=settings.max_new_tokens,
+        )
+        retrieve = self._golden(question) if mode == GOLDEN else self._retrieve
+        default, answering = settings.adapter, settings.answering
+        return await answer(request, retrieve, self._generate, default, answering)
+
+    def _closed_book_adapter(self) -> str | None:
+        adapter = self._settings.closed_book_adapter
+        return adapter.adapter_id if adapter else None
+
+    async def _retrieve(
+        self,
+        question: str,
+        k: int,
+        where: dict[str, Any] | None,
+        groups: Sequence[str],
+        min_kb_version: int | None,
+    ) -> Retrieved:
+        (passages,) = self._retriever.search([question], k, where=where, groups=groups)
+        return Retrieved(passages, self._retriever.version)
+
+    def _golden(self, asked: Question) -> Retrieve:
+        async def retrieve(
+            question: str,
+            k: int,
+            where: dict[str, Any] | None,
+            groups: Sequence[str],
+            min_kb_version: int | None,
+        ) -> Retrieved:
+            gold = asked.gold_ids
+            n_others = self._settings.golden_distractors if gold else k
+            # The golden documents are searched alone, so that a weak retriever does not hide what
+            # the reader can do.
+            own = {"document_id": list(gold)}
+            search = self._retriever.search
+            passages = search([question], k, where=own, groups=groups)[0] if gold else []
+            hits = search([question], n_others + 8 * k, groups=groups)[0] if n_others else []
+            shown = passages + [p for p in hits if p.document_id not in gold][:n_others]
+            random.Random(digest([self._settings.seed, asked.id])).shuffle(shown)
+            return Retrieved(shown, self._retriever.version)
+
+        return retrieve
+
+    async def _generate(
+        self, messages: list[Message], adapter: str | None, max_new_tokens: int
+    ) -> AsyncIterator[GeneratedPiece]:
+        (output,) = self._model.generate([messages], adapter=adapter, max_new_tokens=max_new_tokens)
+        yield GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens)

@@ -1,0 +1,193 @@
+"""Evaluation on Ray Data: questions flow, actors answer one at a time, a report is published."""
+
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+from rayraft.models.text import TextModel
+
+from data_pipelines import artifacts
+from data_pipelines.kb import KnowledgeBase
+from data_pipelines.ray_session import cluster_actors
+from data_pipelines.retrieval import HybridRetriever
+from data_pipelines.runs import new_run
+from rayraft.answering import AnswerSettings
+from rayraft.errors import InputError
+from rayraft.manifests import Manifest
+from rayraft.models.base import base_digest
+from rayraft.models.embedder import Embedder
+from rayraft.prompt_budget import PromptBudget
+from rayraft.prompts import prompt_digest
+from rayraft.records import Question, digest
+from train.answerer import Answerer, AskSettings
+from train.evaluate_adapters import ChosenAdapter, choose_adapters
+from train.evaluate_config import EvaluateConfig
+from train.report import EvalRow, Figures, make_report, markdown, rows_table
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with answers given and answers in all."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A published evaluation."""
+
+    run: str
+    uri: str
+    report: Figures
+
+
+def evaluate(
+    store: str,
+    questions: Sequence[Question],
+    config: EvaluateConfig,
+    run: str | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Answers every question in every mode and publishes `<store>/evals/<run>/`.
+
+    All answers come from the knowledge base version that is the latest at the start.
+
+    Raises:
+        InputError: There is no question.
+        NotFoundError: No knowledge base, no such adapter, or none for mode raft.
+        ArtifactMismatch: An adapter does not fit the base model or the prompts.
+    """
+    if not questions:
+        raise InputError("questions: none given")
+    began = time.perf_counter()
+    version = KnowledgeBase.open(store).version
+    choose_adapters(store, config)  # refuses before anything starts
+    name = new_run(store, "eval", run, version)
+    tasks = [(question, mode) for mode in config.modes for question in questions]
+    actors = min(config.actors or cluster_actors(config.cpus_per_actor), len(questions))
+    rows = []
+    for row in _answers(store, version, config, tasks, actors):
+        rows.append(row)
+        if progress is not None:
+            progress(len(rows), len(tasks))
+    report = make_report(rows, config.modes, version, config.seed)
+    report["config"] = config.model_dump(mode="json")
+    report["seconds"] = round(time.perf_counter() - began, 1)
+    report["method"] = (
+        f"Each of {actors} processes (one torch thread each, side by side on the same machines) "
+        "asks one question at a time: latency is that of one client per process, queueing and "
+        "HTTP not counted."
+    )
+    return _publish(store, name, rows, report)
+
+
+def _publish(store: str, run: str, rows: Sequence[EvalRow], report: Figures) -> Evaluation:
+    table = io.BytesIO()
+    pq.write_table(rows_table(rows), table)
+    config = report["config"]
+    ref = artifacts.publish(
+        store,
+        "eval",
+        run,
+        {
+            "rows.parquet": table.getvalue(),
+            "report.json": (json.dumps(report, indent=1, allow_nan=False) + "\n").encode(),
+            "report.md": markdown(report).encode(),
+        },
+        Manifest(
+            kind="eval",
+            made_from=sorted({f"adapters/{row.adapter}" for row in rows if row.adapter}),
+            kb_version=report["kb_version"],
+            base_model=config["base_model"],
+            base_digest=base_digest(config["base_model"]),
+            prompt_digest=prompt_digest(),
+            data_digest=digest(
+                sorted((row.question_id, row.question, row.answers) for row in rows)
+            ),
+            config=config,
+        ),
+    )
+    return Evaluation(run, ref.uri, report)
+
+
+def _answers(
+    store: str,
+    version: int,
+    config: EvaluateConfig,
+    tasks: Sequence[tuple[Question, str]],
+    actors: int,
+) -> Iterator[EvalRow]:
+    texts = [question.model_dump_json() for question, _ in tasks]
+    modes = [mode for _, mode in tasks]
+    # Small blocks: the slowest actor then holds up the end by a few questions only.
+    parts = np.array_split(np.arange(len(tasks)), min(len(tasks), actors * 16))
+    blocks = [
+        pa.table({"question": [texts[i] for i in part], "mode": [modes[i] for i in part]})
+        for part in parts
+    ]
+    dataset = ray.data.from_arrow(blocks).map_batches(
+        EvaluateActor,
+        fn_constructor_kwargs={
+            "store": store,
+            "version": version,
+            "config": config.model_dump(),
+        },
+        batch_size=8,
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_cpus=config.cpus_per_actor,
+        num_gpus=config.gpus_per_actor or None,
+    )
+    for row in dataset.iter_rows():
+        yield EvalRow.model_validate_json(row["row"])
+
+
+class EvaluateActor:
+    """One worker: retriever, model and adapters, loaded once and warmed up."""
+
+    def __init__(self, store: str, version: int, config: dict[str, Any]) -> None:
+        settings = EvaluateConfig(**config)
+        kb = KnowledgeBase.open(store, version)
+        retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name, threads=1))
+        model = TextModel.load(settings.base_model, threads=1)
+        chosen = choose_adapters(store, settings)
+        for adapter in chosen.distinct():
+            _load_adapter(model, adapter)
+        self._answerer = Answerer(
+            retriever,
+            model,
+            AskSettings(
+                k=settings.k,
+                max_new_tokens=settings.max_new_tokens,
+                golden_distractors=settings.golden_distractors,
+                seed=settings.seed,
+                adapter=chosen.raft.reference if chosen.raft else None,
+                closed_book_adapter=chosen.closed_book.reference if chosen.closed_book else None,
+                answering=AnswerSettings(PromptBudget(settings.max_prompt_tokens)),
+            ),
+        )
+        # The first call of every mode allocates and compiles: it is nobody's latency.
+        for mode in settings.modes:
+            self._answerer.row(Question(id="warm-up", question="Is it warm?", answers=[]), mode)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        """Batch function: columns `question` (JSON) and `mode` to `row` (JSON)."""
+        rows = [
+            self._answerer.row(Question.model_validate_json(question), str(mode))
+            for question, mode in zip(batch["question"], batch["mode"], strict=True)
+        ]
+        return {"row": [row.model_dump_json() for row in rows]}
+
+
+def _load_adapter(model: TextModel, adapter: ChosenAdapter) -> None:
+    with TemporaryDirectory() as folder:
+        artifacts.fetch(adapter.ref, Path(folder))
+        model.load_adapter(adapter.reference.adapter_id, Path(folder))

@@ -1,0 +1,70 @@
+"""What an evaluation is told. Needs neither Ray nor torch."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from rayraft.config import Config
+from rayraft.errors import InputError, NotFoundError
+from rayraft.records import MODES
+
+GOLDEN = "golden"
+"""Mode of the evaluation alone: base model and passages of the golden documents."""
+ALL_MODES = (*MODES, GOLDEN)
+
+
+class EvaluateConfig(Config):
+    """One evaluation."""
+
+    modes: tuple[str, ...] = MODES
+    """Any of closed_book, rag, raft, auto, golden."""
+    base_model: str = Field(default="mini", min_length=1)
+    adapter: str | None = None
+    """`name` or `name@n`, for raft and auto; None: the newest one that was trained on passages."""
+    adapter_closed_book: str | None = None
+    """For closed_book; None: the newest one that was trained without passages, else `adapter`."""
+    k: int = Field(default=4, ge=1, le=100)
+    """Passages retrieved for a question."""
+    golden_distractors: int = Field(default=0, ge=0, le=50)
+    """Mode golden: hard distractors among the golden documents' passages."""
+    max_new_tokens: int = Field(default=96, ge=1, le=4096)
+    max_prompt_tokens: int = Field(default=1536, ge=128)
+    """Passages that would make the prompt longer are left out, as in the service."""
+    actors: int | None = Field(default=None, ge=1, le=4096)
+    """Processes that answer side by side; None: as many as there are CPUs, at most 16."""
+    cpus_per_actor: float = Field(default=1.0, gt=0)
+    gpus_per_actor: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=0, ge=0)
+    """Of the bootstrap and of the order of passages in mode golden."""
+
+    @model_validator(mode="after")
+    def _modes_are_known(self) -> Self:
+        check_modes(self.modes)
+        return self
+
+
+def parse_modes(text: str) -> tuple[str, ...]:
+    """The modes of a comma-separated list, each once.
+
+    Raises:
+        NotFoundError: One of them does not exist.
+        InputError: There is none.
+    """
+    modes = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    check_modes(modes)
+    return modes
+
+
+def check_modes(modes: Sequence[str]) -> None:
+    """Refuses unknown modes.
+
+    Raises:
+        NotFoundError: A mode does not exist.
+        InputError: There is none.
+    """
+    unknown = [mode for mode in modes if mode not in ALL_MODES]
+    if unknown:
+        raise NotFoundError(f"mode {unknown[0]!r} does not exist; modes: {', '.join(ALL_MODES)}")
+    if not modes:
+        raise InputError(f"modes: none given; modes: {', '.join(ALL_MODES)}")

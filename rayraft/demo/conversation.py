@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from rayraft.demo.corpus import Edit, edited_fact
-from rayraft.demo.http import Reply, Service
-from rayraft.records import Question
+from rayraft.demo.http import Service
+from rayraft.records import Answer, Question
 
 
 class Conversation:
@@ -67,25 +67,26 @@ class Conversation:
         wanted = "" if min_kb_version is None else f' ("min_kb_version": {min_kb_version})'
         self._say(f"\n[bold cyan]POST /v1/chat/completions[/]{wanted}")
         self._say(f"[bold]Q[/] {escape(edit.question)}")
-        reply = self._service.ask(edit.question, min_kb_version=min_kb_version)
-        self._say(f"[bold]A[/] {escape(reply.text)}")
-        for citation in reply.details.get("citations", []):
-            self._say(
-                f"   [dim]{escape(citation['document_id'])}:[/] “{escape(citation['quote'])}”"
-            )
-        self._say(f"   [dim]{escape(summary(reply))}; the document says: {expected[0]}[/]")
+        start = time.monotonic()
+        answer = self._service.ask(edit.question, min_kb_version)
+        seconds = time.monotonic() - start
+        self._say(f"[bold]A[/] {escape(answer.text)}")
+        for citation in answer.citations:
+            self._say(f"   [dim]{escape(citation.document_id)}:[/] “{escape(citation.quote)}”")
+        self._say(
+            f"   [dim]{escape(summary(answer, seconds))}; the document says: {expected[0]}[/]"
+        )
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False)
 
 
-def summary(reply: Reply) -> str:
+def summary(answer: Answer, seconds: float) -> str:
     """Who answered, from which version, how fast."""
-    details = reply.details
-    parts = [f"mode {details.get('mode')}"]
-    if details.get("route"):
-        parts.append(f"chosen since {details['route']}")
-    if details.get("adapter"):
-        parts.append(f"adapter {details['adapter']}")
-    parts += [f"kb_version {reply.kb_version}", f"{1000 * reply.seconds:.0f} ms"]
+    parts = [f"mode {answer.mode}"]
+    if answer.route:
+        parts.append(f"chosen since {answer.route}")
+    if answer.adapter:
+        parts.append(f"adapter {answer.adapter}")
+    parts += [f"kb_version {answer.kb_version}", f"{1000 * seconds:.0f} ms"]
     return ", ".join(parts)

@@ -2,36 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 
-from rayraft.errors import RayraftError
+from rayraft.client import ServiceError, ask_service
+from rayraft.protocols import AskRequest
+from rayraft.records import Answer
 
 REQUEST_TIMEOUT_S = 90.0
 POLL_S = 0.5
-
-
-class ServiceError(RayraftError):
-    """The service did not start, or answered with an error."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer as it came over HTTP."""
-
-    text: str
-    seconds: float
-    details: dict[str, Any] = field(default_factory=dict)
-    """The response's `rayraft` field: mode, kb_version, adapter, citations."""
-
-    @property
-    def kb_version(self) -> int | None:
-        """Version that was searched, None without retrieval."""
-        version: int | None = self.details.get("kb_version")
-        return version
 
 
 class Service:
@@ -61,19 +42,9 @@ class Service:
             time.sleep(POLL_S)
         raise ServiceError(f"the service was not ready within {timeout_s:.0f} s")
 
-    def ask(self, question: str, mode: str = "auto", min_kb_version: int | None = None) -> Reply:
+    def ask(self, question: str, min_kb_version: int | None = None) -> Answer:
         """The answer to a question, by POST /v1/chat/completions."""
-        options = {} if min_kb_version is None else {"min_kb_version": min_kb_version}
-        body = {
-            "model": "rayraft" if mode == "auto" else f"rayraft/{mode}",
-            "messages": [{"role": "user", "content": question}],
-            "rayraft": options,
-        }
-        start = time.monotonic()
-        answer = self._call("POST", "/v1/chat/completions", body)
-        seconds = time.monotonic() - start
-        text = answer["choices"][0]["message"]["content"]
-        return Reply(text=text, seconds=seconds, details=answer.get("rayraft", {}))
+        return ask_service(self.url, AskRequest(question=question, min_kb_version=min_kb_version))
 
     def document(self, document_id: str) -> dict[str, Any]:
         """A stored document, by GET /v1/documents/{id}."""

@@ -18,11 +18,11 @@ MAY_IMPORT = {
 }
 CORE_LIBRARIES = {"numpy", "pydantic", "yaml"}
 FRONT_LIBRARIES = {"typer", "rich", "httpx2", "pyarrow"}
-"""For the command line's front alone: `commands.py`, `cli.py`, `progress.py` and `demo/`."""
+"""For the command line's front alone: `commands.py`, `cli.py`, `client.py` and `demo/`."""
 MODEL_LIBRARIES = {"torch", "huggingface_hub", "transformers", "tokenizers", "safetensors", "peft"}
 """For `rayraft/models` and `rayraft/mini` alone."""
 MODEL_PACKAGES = ("rayraft.models", "rayraft.mini")
-FRONT_MODULES = ("rayraft.commands", "rayraft.cli", "rayraft.progress", "rayraft.demo")
+FRONT_MODULES = ("rayraft.commands", "rayraft.cli", "rayraft.client", "rayraft.demo")
 
 
 def module_name(path: Path) -> str:

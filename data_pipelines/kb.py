@@ -3,7 +3,6 @@
 It knows nothing of documents' formats, of chunking and of models; it stores what it is given.
 """
 
-import logging
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -21,16 +20,14 @@ from data_pipelines.kb_table import (
     check_embedder,
     create_table,
     kb_uri,
+    merge_rows,
     sql_text,
     stored_rows,
-    unless_conflict,
 )
 from data_pipelines.schema import chunk_schema, document_from_rows, embedder_of
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.models.spec import EmbedderSpec
 from rayraft.records import Document
-
-logger = logging.getLogger(__name__)
 
 ROW_ID = "_rowid"
 COMMIT_ATTEMPTS = 8
@@ -129,7 +126,7 @@ class KnowledgeBase:
             existing = touched & self.document_hashes().keys()
             if not rows.num_rows and not existing:
                 return self.version
-            if self._try_commit(rows, existing):
+            if merge_rows(self._writer(), rows, existing):
                 return self.checkout_latest()
             time.sleep(random.uniform(0, 0.05 * 2**attempt))
         raise ConcurrentWrite(
@@ -196,26 +193,15 @@ class KnowledgeBase:
         if since > self.version:
             raise InputError(f"delta since={since}: this is version {self.version}")
         older = self._at(since)
-        removed = np.setdiff1d(older.row_ids(), self.row_ids(), assume_unique=True)
+        removed = np.setdiff1d(older._row_ids(), self._row_ids(), assume_unique=True)
         changed = f"_row_last_updated_at_version > {since}"
         names = [*chunk_schema(self.embedder.dim).names, ROW_ID]
         upserted = self._read(names, changed)
-        gone = set(older.chunk_ids(removed)) - set(upserted["chunk_id"].to_pylist())
-        return Delta(self.version, upserted, sorted(gone))
-
-    def row_ids(self) -> npt.NDArray[np.int64]:
-        """int64 [n_chunks]: Lance row ids, stable over versions while a chunk exists."""
-        table = self._dataset.scanner(columns=[], with_row_id=True).to_table()
-        ids: npt.NDArray[np.int64] = table[ROW_ID].to_numpy().astype(np.int64)
-        return ids
-
-    def chunk_ids(self, row_ids: npt.NDArray[np.int64]) -> list[str]:
-        """Chunk ids of the rows."""
-        if not len(row_ids):
-            return []
-        listed = ",".join(map(str, row_ids.tolist()))
-        ids: list[str] = self._read(["chunk_id"], f"{ROW_ID} IN ({listed})")["chunk_id"].to_pylist()
-        return ids
+        listed = ",".join(map(str, removed.tolist())) or "-1"
+        gone = older._read(["chunk_id"], f"{ROW_ID} IN ({listed})")["chunk_id"].to_pylist()
+        # A document that was removed and came back has new rows under its old chunk ids.
+        still_there = set(upserted["chunk_id"].to_pylist())
+        return Delta(self.version, upserted, sorted(set(gone) - still_there))
 
     def full_text_search(
         self,
@@ -259,10 +245,8 @@ class KnowledgeBase:
         except ValueError as exc:
             raise NotFoundError(f"{self._uri}: no version {version}") from exc
 
-    def _try_commit(self, rows: pa.Table, replaced: set[str]) -> bool:
-        merge = self._writer().merge_insert("chunk_id").conflict_retries(0)
-        merge = merge.when_matched_update_all().when_not_matched_insert_all()
-        if replaced:
-            listed = ",".join(sql_text(document_id) for document_id in sorted(replaced))
-            merge = merge.when_not_matched_by_source_delete(f"document_id IN ({listed})")
-        return unless_conflict(lambda: merge.execute(rows))
+    def _row_ids(self) -> npt.NDArray[np.int64]:
+        # int64 [n_chunks]; Lance keeps a row's id over versions while the row exists.
+        table = self._dataset.scanner(columns=[], with_row_id=True).to_table()
+        ids: npt.NDArray[np.int64] = table[ROW_ID].to_numpy().astype(np.int64)
+        return ids

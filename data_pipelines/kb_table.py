@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import lance
@@ -62,10 +62,18 @@ def stored_rows(chunks: pa.Table, spec: EmbedderSpec) -> pa.Table:
     return rows.append_column(SEARCH_COLUMN, pa.array(searched, pa.string())).cast(schema)
 
 
-def unless_conflict(write: Callable[[], Any]) -> bool:
-    """False if `write` lost against another writer."""
+def merge_rows(dataset: Any, rows: pa.Table, replaced: Collection[str]) -> bool:
+    """One version with `rows` instead of all chunks of the documents `replaced`.
+
+    False if another writer committed first; nothing was changed then.
+    """
+    merge = dataset.merge_insert("chunk_id").conflict_retries(0)
+    merge = merge.when_matched_update_all().when_not_matched_insert_all()
+    if replaced:
+        listed = ",".join(sql_text(document_id) for document_id in sorted(replaced))
+        merge = merge.when_not_matched_by_source_delete(f"document_id IN ({listed})")
     try:
-        write()
+        merge.execute(rows)
     except OSError as exc:  # Lance has no type of its own for it
         if "concurrent" not in str(exc).lower() and "conflict" not in str(exc).lower():
             raise

@@ -1,0 +1,141 @@
+"""`python -m data_pipelines ingest|search|raft`: Ray and torch are imported inside the commands."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from data_pipelines import raft_command
+from rayraft.commands import clear_errors, new_app, split_overrides
+from rayraft.errors import InputError
+
+if TYPE_CHECKING:
+    from data_pipelines.ingest_job import IngestReport
+    from rayraft.records import Passage
+
+app = new_app("Documents to knowledge base, search, and RAFT examples.")
+
+INGEST_EPILOG = (
+    "Examples: `python -m data_pipelines ingest documents/ --store .rayraft/store`\n\n"
+    "`python -m data_pipelines ingest faq.jsonl manual.pdf --store .rayraft/store "
+    "chunking.chunk_tokens=120 embedding.actors=8`"
+)
+SEARCH_EPILOG = (
+    'Examples: `python -m data_pipelines search "return period" --store .rayraft/store`\n\n'
+    '`python -m data_pipelines search "return period" --store .rayraft/store -k 3 '
+    """--where '{"region": "VN-HN"}' --group staff --explain`"""
+)
+
+Store = Annotated[str, typer.Option(help="Folder or URI of the store.")]
+
+
+@app.command(epilog=INGEST_EPILOG)
+@clear_errors
+def ingest(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files and folders, then section.key=value."),
+    ],
+    store: Store,
+    config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
+) -> None:
+    """Reads documents into the knowledge base; only what is new or changed is embedded.
+
+    Kinds: .md .txt .html .pdf .docx .csv .jsonl .parquet. What cannot be read goes to quarantine.
+    """
+    from data_pipelines.config import IngestConfig
+    from data_pipelines.sources import find_files
+    from rayraft.config import load
+
+    names, overrides = split_overrides(paths)
+    settings = load(IngestConfig, config, overrides)
+    find_files(names)  # a wrong path is said at once, before Ray starts
+
+    from data_pipelines.ingest_job import run_ingest
+    from data_pipelines.progress import progress_bar
+    from data_pipelines.ray_session import ray_session
+
+    with ray_session(), progress_bar("documents embedded") as advance:
+        report = run_ingest(names, store, settings, advance)
+    typer.echo(ingest_summary(report, store))
+
+
+@app.command(epilog=SEARCH_EPILOG)
+@clear_errors
+def search(
+    query: Annotated[str, typer.Argument(help="A question or words.")],
+    store: Store,
+    k: Annotated[int, typer.Option("-k", help="Passages shown.", min=1)] = 5,
+    where: Annotated[
+        str | None, typer.Option(help="JSON conditions on metadata; all must hold.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="Group of the person who asks; may be repeated.")
+    ] = None,
+    explain: Annotated[bool, typer.Option(help="Show the scores of both searches.")] = False,
+) -> None:
+    """Shows the passages that a question finds."""
+    conditions = parse_where(where)
+
+    from data_pipelines.kb import KnowledgeBase
+    from data_pipelines.retrieval import HybridRetriever
+    from rayraft.models.embedder import Embedder
+
+    kb = KnowledgeBase.open(store)
+    retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name))
+    [passages] = retriever.search([query], k, where=conditions, groups=group or ())
+    typer.echo(f"knowledge base version {retriever.version}, {len(passages)} passages")
+    for number, passage in enumerate(passages, start=1):
+        typer.echo(passage_lines(number, passage, explain))
+
+
+raft_command.register(app)
+
+
+def parse_where(text: str | None) -> dict[str, Any] | None:
+    """The conditions in a `--where` argument.
+
+    Raises:
+        InputError: It is not a JSON object.
+    """
+    if text is None:
+        return None
+    try:
+        where = json.loads(text)
+    except ValueError as exc:
+        raise InputError(f"--where {text!r}: not JSON: {exc}") from exc
+    if not isinstance(where, dict):
+        raise InputError(f"--where {text!r}: expected a JSON object")
+    return where
+
+
+def ingest_summary(report: "IngestReport", store: str) -> str:
+    """What a person wants to know of a finished run."""
+    lines = [
+        f"documents   {report.added} added, {report.changed} changed, "
+        f"{report.unchanged} unchanged, {report.quarantined} quarantined, {report.skipped} skipped",
+        f"chunks      {report.chunks}",
+        f"seconds     {report.seconds:.1f} ({report.tokens_per_s:.0f} tokens/s)",
+        f"kb version  {report.kb_version}",
+    ]
+    if report.quarantined:
+        lines.append(f"reasons     {store.rstrip('/')}/quarantine/")
+    return "\n".join(lines)
+
+
+def passage_lines(number: int, passage: "Passage", explain: bool) -> str:
+    """One passage for a terminal."""
+    head = f"\n{number}. {passage.title or passage.document_id}  [{passage.chunk_id}]"
+    if explain:
+        dense = "-" if passage.dense_score is None else f"{passage.dense_score:.3f}"
+        sparse = "-" if passage.sparse_score is None else f"{passage.sparse_score:.2f}"
+        span = f"{passage.start}-{passage.end}"
+        head += f"\n   score {passage.score:.4f}, dense {dense}, bm25 {sparse}, characters {span}"
+        if passage.metadata:
+            head += f"\n   {json.dumps(passage.metadata, ensure_ascii=False)}"
+    return f"{head}\n   {' '.join(passage.text.split())}"
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m data_pipelines")

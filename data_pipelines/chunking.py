@@ -1,0 +1,145 @@
+"""Cuts a document into chunks at headings, paragraphs and sentences.
+
+The chunks' spans tile the text: joined, they give it back exactly. It knows nothing of storage.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from data_pipelines.sentences import split_sentences
+from rayraft.records import Chunk, Document
+
+_HEADING = re.compile(r"^#{1,6}[ \t]", re.MULTILINE)
+_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_WORD = re.compile(r"\s+")
+_MARKER = re.compile(r"[\s\-*+\u2022>|#\d.)\"'\u201c\u2018(\[]*")
+
+# A chunk ends at the last heading in reach if that leaves it at least so full, else at the last
+# paragraph, and so on. Small sections are thus kept whole, and chunks do not become tiny.
+_MIN_FILL = {"heading": 0.35, "paragraph": 0.5, "sentence": 0.35, "word": 0.0}
+
+_LONG_WORD = 100
+"""Characters; WordPiece makes any longer word one unknown token, which would hide its length."""
+
+
+class TokenCounter(Protocol):
+    """What chunking needs of the embedder's tokenizer."""
+
+    def count_tokens(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """int64 [n]: tokens of each text, special tokens not counted."""
+        ...
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token."""
+        ...
+
+
+def chunk_document(document: Document, tokenizer: TokenCounter, chunk_tokens: int) -> list[Chunk]:
+    """The document's chunks in order; none if its text is blank.
+
+    Args:
+        document: The document.
+        tokenizer: The embedder's.
+        chunk_tokens: Most tokens in a chunk.
+    """
+    return [
+        Chunk(
+            chunk_id=f"{document.document_id}#{position}",
+            document_id=document.document_id,
+            position=position,
+            title=document.title,
+            text=document.text[start:end],
+            start=start,
+            end=end,
+            metadata=document.metadata,
+            acl=document.acl,
+        )
+        for position, (start, end) in enumerate(chunk_spans(document.text, tokenizer, chunk_tokens))
+    ]
+
+
+def chunk_spans(text: str, tokenizer: TokenCounter, chunk_tokens: int) -> list[tuple[int, int]]:
+    """Half-open character spans that tile `text`, each of at most `chunk_tokens` tokens."""
+    if not text.strip():
+        return []
+    layout = _Layout.of(text, tokenizer)
+    spans = []
+    start = 0
+    while start < len(text):
+        end = _fitting_end(text, start, layout, tokenizer, chunk_tokens)
+        spans.append((start, end))
+        start = end
+    return spans
+
+
+@dataclass
+class _Layout:
+    """Where the tokens of a text end, and where it may be cut, best kind first."""
+
+    token_ends: list[int]
+    cuts: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, text: str, tokenizer: TokenCounter) -> "_Layout":
+        return cls(
+            token_ends=_token_ends(text, tokenizer),
+            cuts={
+                "heading": [match.start() for match in _HEADING.finditer(text)],
+                "paragraph": [match.end() for match in _PARAGRAPH.finditer(text)],
+                "sentence": _sentence_cuts(text),
+                "word": [match.end() for match in _WORD.finditer(text)],
+            },
+        )
+
+    def end(self, start: int, length: int, budget: int) -> int:
+        """End of a chunk from `start` with at most `budget` tokens in a text of `length`."""
+        first = bisect_right(self.token_ends, start)
+        if len(self.token_ends) - first <= budget:
+            return length
+        furthest = self.token_ends[first + budget] - 1  # the next token is not complete here
+        for kind, fill in _MIN_FILL.items():
+            least = self.token_ends[first + int(budget * fill)]
+            cuts = self.cuts[kind]
+            at = bisect_right(cuts, furthest) - 1
+            if at >= bisect_left(cuts, max(least, start + 1)):
+                return cuts[at]
+        # One long word: cut it after the last token that fits.
+        return max(self.token_ends[first + budget - 1], start + 1)
+
+
+def _fitting_end(
+    text: str, start: int, layout: _Layout, tokenizer: TokenCounter, chunk_tokens: int
+) -> int:
+    budget = chunk_tokens
+    end = layout.end(start, len(text), budget)
+    # The rest of a word that was cut is made of other tokens than before, sometimes of more.
+    while (tokens := int(tokenizer.count_tokens([text[start:end]])[0])) > chunk_tokens:
+        budget = budget - max(1, tokens - chunk_tokens)
+        end = layout.end(start, len(text), budget) if budget > 0 else start + (end - start + 1) // 2
+    return end
+
+
+def _token_ends(text: str, tokenizer: TokenCounter) -> list[int]:
+    ends: list[int] = []
+    for start, end in tokenizer.token_spans(text):
+        if end - start <= _LONG_WORD:
+            ends.append(end)
+            continue
+        for piece in range(start, end, _LONG_WORD):
+            part = text[piece : min(end, piece + _LONG_WORD)]
+            ends += [piece + inner for _, inner in tokenizer.token_spans(part)] or [piece + 1]
+    return ends
+
+
+def _sentence_cuts(text: str) -> list[int]:
+    cuts = []
+    for start, _ in split_sentences(text):
+        line = text.rfind("\n", 0, start) + 1
+        cuts.append(line if _MARKER.fullmatch(text, line, start) else start)
+    return sorted(set(cuts))

@@ -1,0 +1,130 @@
+"""Documents into the knowledge base: what is new is chunked, embedded and committed at once.
+
+The Ray job is in `ingest_job.py`; this is what both ways share, and the in-process way.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from data_pipelines.config import ChunkingConfig
+from data_pipelines.embedding import ChunkEmbedder, chunk_documents, embed_chunks
+from data_pipelines.kb import KnowledgeBase
+from data_pipelines.kb_table import check_embedder
+from data_pipelines.quarantine import Rejected
+from rayraft.errors import InputError, NotFoundError
+from rayraft.records import Document
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reading task says of one document, apart from its text."""
+
+    key: int
+    """Its place in the input: equal for no two documents."""
+    document_id: str
+    document_hash: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be done with the documents found."""
+
+    added: list[Found]
+    changed: list[Found]
+    unchanged: int
+    duplicates: list[Rejected]
+
+    @property
+    def keys(self) -> set[int]:
+        """Keys of the documents to embed."""
+        return {found.key for found in (*self.added, *self.changed)}
+
+
+def plan_ingest(found: Collection[Found], stored_hashes: dict[str, str]) -> Plan:
+    """What is new, changed and unchanged; of documents with one id, the first in the input counts.
+
+    Args:
+        found: The documents read.
+        stored_hashes: Content hash by document id of the knowledge base.
+    """
+    plan = Plan(added=[], changed=[], unchanged=0, duplicates=[])
+    unchanged = 0
+    first: dict[str, Found] = {}
+    for item in sorted(found, key=lambda item: item.key):
+        other = first.setdefault(item.document_id, item)
+        if other is not item:
+            plan.duplicates.append(
+                Rejected(
+                    uri=item.uri,
+                    document_id=item.document_id,
+                    reason=f"the same document id as {other.uri}",
+                )
+            )
+        elif item.document_id not in stored_hashes:
+            plan.added.append(item)
+        elif stored_hashes[item.document_id] != item.document_hash:
+            plan.changed.append(item)
+        else:
+            unchanged += 1
+    return Plan(plan.added, plan.changed, unchanged, plan.duplicates)
+
+
+def ingest_documents(
+    documents: Sequence[Document],
+    kb: KnowledgeBase,
+    embedder: ChunkEmbedder,
+    config: ChunkingConfig | None = None,
+) -> int:
+    """Adds or replaces documents without Ray; returns the version that holds them.
+
+    Unchanged documents are left alone; if all are, there is no new version.
+
+    Raises:
+        ArtifactMismatch: The knowledge base was made with another embedder.
+        InputError: A blank text, or two documents with one id.
+        ConcurrentWrite: Other writers kept committing first.
+    """
+    check_embedder(kb.embedder, embedder.spec, "knowledge base")
+    for document in documents:
+        if not document.text.strip():
+            raise InputError(f"document {document.document_id!r}: text is blank")
+    kb.checkout_latest()
+    found = [
+        Found(key, document.document_id, document.content_hash(), document.uri)
+        for key, document in enumerate(documents)
+    ]
+    plan = plan_ingest(found, kb.document_hashes())
+    if plan.duplicates:
+        raise InputError(f"document id {plan.duplicates[0].document_id!r} is given twice")
+    wanted = [documents[key] for key in sorted(plan.keys)]
+    if not wanted:
+        return kb.version
+    rows = chunk_documents(wanted, embedder, (config or ChunkingConfig()).chunk_tokens)
+    return commit_rows(kb, embed_chunks(rows, embedder))
+
+
+def delete_document(document_id: str, kb: KnowledgeBase) -> int:
+    """Removes a document with all its chunks; returns the version without it.
+
+    Raises:
+        NotFoundError: There is no such document.
+        ConcurrentWrite: Other writers kept committing first.
+    """
+    kb.checkout_latest()
+    if document_id not in kb.document_hashes():
+        raise NotFoundError(f"no document {document_id!r} in version {kb.version}")
+    nothing = kb.read_chunks(where="false")
+    return kb.commit(nothing, [document_id])
+
+
+def commit_rows(kb: KnowledgeBase, rows: pa.Table) -> int:
+    """One atomic commit, then the full-text index is brought up to it; returns the version."""
+    version = kb.commit(rows)
+    logger.info("committed version %d with %d chunks", version, rows.num_rows)
+    return kb.optimize()

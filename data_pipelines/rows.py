@@ -1,0 +1,121 @@
+"""Documents that are rows of a file: JSONL and Parquet with `id`, `title`, `text` and more."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from data_pipelines.quarantine import Rejected
+from data_pipelines.sources import SourceFile
+from rayraft.config import explain
+from rayraft.records import Document, Metadata
+
+_PARQUET_BATCH_ROWS = 4096
+
+
+def read_jsonl(source: SourceFile) -> Iterator[Document | Rejected]:
+    """One document, or the reason why not, for every line that is not blank."""
+    with open(source.path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            uri = f"{source.path}:{number}"
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except (UnicodeDecodeError, ValueError) as exc:
+                yield Rejected(uri=uri, reason=f"not JSON in UTF-8: {exc}")
+                continue
+            except RecursionError:
+                yield Rejected(uri=uri, reason="not JSON in UTF-8: nested too deeply")
+                continue
+            yield document_of_row(row, uri)
+
+
+def read_parquet(source: SourceFile) -> Iterator[Document | Rejected]:
+    """One document, or the reason why not, for every row."""
+    try:
+        file = pq.ParquetFile(source.path)
+        number = 0
+        for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield document_of_row(row, f"{source.path}:{number}")
+    except (pa.ArrowException, OSError) as exc:
+        yield Rejected(uri=source.path, reason=f"not a readable Parquet file: {exc}")
+
+
+def document_of_row(row: Any, uri: str) -> Document | Rejected:
+    """The document of a row, or why it is none."""
+    if not isinstance(row, Mapping):
+        return Rejected(uri=uri, reason="not an object with id and text")
+    fields = dict(row)
+    document_id = fields.pop("id", None)
+    if isinstance(document_id, bool) or not isinstance(document_id, str | int):
+        return Rejected(uri=uri, reason="id is missing or neither text nor a whole number")
+    return build_document(str(document_id), uri, fields.pop("text", None), fields)
+
+
+def build_document(
+    document_id: str, uri: str, text: object, fields: dict[str, Any]
+) -> Document | Rejected:
+    """The document, or why it is none.
+
+    Args:
+        document_id: Its id.
+        uri: Where it was read from.
+        text: Its text; a blank one is a reason.
+        fields: `title`, `acl` and any metadata; nested values are kept as JSON.
+    """
+    if not isinstance(text, str) or not text.strip():
+        return Rejected(uri=uri, document_id=document_id[:1024], reason="text is missing or blank")
+    fields = dict(fields)
+    title = fields.pop("title", None)
+    try:
+        return Document(
+            document_id=document_id,
+            title=" ".join(str(title).split()) if title is not None else "",
+            text=text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", ""),
+            acl=parse_acl(fields.pop("acl", None)),
+            metadata=flat_metadata(fields),
+            uri=uri,
+        )
+    except ValidationError as exc:
+        return Rejected(uri=uri, document_id=document_id[:1024], reason=explain(exc)[:500])
+    except ValueError as exc:
+        return Rejected(uri=uri, document_id=document_id[:1024], reason=str(exc))
+
+
+def parse_acl(value: Any) -> list[str]:
+    """Groups from a list or a comma-separated text; absent means everybody.
+
+    Raises:
+        ValueError: Anything else. A malformed list must never make a document public.
+    """
+    if value is None:
+        return []
+    groups = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(groups, list | tuple) or not all(
+        isinstance(group, str) and group.strip() for group in groups
+    ):
+        raise ValueError(f"acl={value!r}: expected a list of group names")
+    if isinstance(value, str) and not groups:
+        raise ValueError("acl is empty")
+    return sorted({group.strip() for group in groups})
+
+
+def flat_metadata(fields: Mapping[str, Any]) -> Metadata:
+    """Scalars as they are, dates in ISO form, anything nested as JSON; None is left out."""
+    flat: Metadata = {}
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if isinstance(value, str | int | float | bool):
+            flat[str(name)] = value
+        elif hasattr(value, "isoformat"):
+            flat[str(name)] = value.isoformat()
+        else:
+            flat[str(name)] = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return flat

@@ -15,7 +15,8 @@ from typing import Any
 from rayraft.errors import InputError, NotFoundError
 from rayraft.records import Question
 
-EXAMPLE = Path("examples/support_center")
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "support_center"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def find_corpus(data: Path | None) -> Corpus:
     Raises:
         NotFoundError: There is no such folder.
     """
-    folder = data if data is not None else Path(__file__).parents[2] / EXAMPLE
+    folder = data if data is not None else EXAMPLE
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder of documents")
     if data is not None:

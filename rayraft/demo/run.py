@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import time
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from rayraft.demo.conversation import Conversation
 from rayraft.demo.corpus import (
+    ROOT,
     Corpus,
     Edit,
     find_corpus,
@@ -80,7 +82,10 @@ class Demo:
         for name, method in (("closed-book", "sft"), ("raft", "raft")):
             self._title(f"Fine-tuning: LoRA adapter {name!r}")
             steps = f"max_steps={self._settings.train_steps}"
-            self._stage("train", "fit", "--name", name, f"method={method}", steps)
+            config = os.path.relpath(ROOT / "train" / "lora.yaml")
+            self._stage(
+                "train", "fit", "--config", config, "--name", name, f"method={method}", steps
+            )
 
     def _questions(self) -> Path:
         if self._corpus.questions is not None:

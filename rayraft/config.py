@@ -31,8 +31,7 @@ def load(cls: type[C], path: str | Path | None = None, overrides: Sequence[str] 
         ConfigError: Unknown key, value out of bounds, unreadable file; names field and value.
     """
     values = read_yaml(path) if path is not None else {}
-    for override in overrides:
-        _apply(values, override)
+    apply_overrides(values, overrides)
     return validate(cls, values, source=str(path) if path is not None else "defaults")
 
 
@@ -79,6 +78,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"configuration file {path}: expected a mapping at the top")
     return values
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Sets each `section.key=value` in the nested mapping `values`; the value is parsed as YAML.
+
+    Raises:
+        ConfigError: Not of this form.
+    """
+    for override in overrides:
+        _apply(values, override)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -7,7 +7,8 @@ import ray.serve
 
 from rayraft.errors import ConfigError
 from serve.config import AppConfig, ScaleConfig, deployment_options
-from serve.deployments import Api, Generator, Retriever, Router, Writer
+from serve.deployments import Api, Generator, Router
+from serve.knowledge import Retriever, Writer
 
 APP_NAME = "rayraft"
 
@@ -18,9 +19,14 @@ def build_app(args: AppConfig) -> Any:
     Raises:
         ConfigError: Neither `store` nor RAYRAFT_STORE is set.
     """
+    return compose(args, Generator)
+
+
+def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
+    """The application with another generator, such as a test's."""
     store = resolve_store(args.store)
     retriever = _deployment(Retriever, args.retriever.scale).bind(args.retriever, store)
-    generator = _deployment(Generator, args.generator.scale).bind(args.generator, store)
+    generator = _deployment(generator_class, args.generator.scale).bind(args.generator, store)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     router = _deployment(Router, args.answering.scale).bind(
         args.answering, store, retriever, generator

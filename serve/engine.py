@@ -8,10 +8,12 @@ import asyncio
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Protocol
 
+from rayraft.prompt_budget import estimate_tokens
 from rayraft.prompts import Message
 from rayraft.protocols import GeneratedPiece
 from serve.batching import Batcher
@@ -25,6 +27,8 @@ _PROBE: list[Message] = [{"role": "user", "content": "Question: Is anybody there
 
 class LanguageModel(Protocol):
     """What the engine needs of `rayraft.models.text.TextModel`."""
+
+    base_digest: str
 
     def load_adapter(self, name: str, path: Any) -> None:
         """Makes the adapter usable under `name`."""
@@ -44,7 +48,7 @@ class LanguageModel(Protocol):
 
     def stream(
         self, prompt: list[Message], *, adapter: str | None = None, max_new_tokens: int = 96
-    ) -> Iterator[str]:
+    ) -> Generator[str]:
         """Pieces of the output."""
         ...
 
@@ -84,7 +88,10 @@ class TextEngine:
     async def stream(
         self, messages: list[Message], adapter: str | None, max_new_tokens: int
     ) -> AsyncIterator[GeneratedPiece]:
-        """The output piece by piece; leaving the loop early stops the model."""
+        """The output piece by piece; leaving the loop early stops the model.
+
+        The token counts, which the model does not report while it streams, are estimates.
+        """
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         left = threading.Event()
@@ -98,9 +105,13 @@ class TextEngine:
 
         writing = loop.run_in_executor(self._thread, write)
         try:
+            text = ""
             while (piece := await pieces.get()) is not None:
+                text += piece
                 yield GeneratedPiece(piece)
             await writing  # raises what the model raised
+            prompt_tokens = sum(estimate_tokens(message["content"]) for message in messages)
+            yield GeneratedPiece("", prompt_tokens, estimate_tokens(text))
         finally:
             left.set()
 
@@ -118,10 +129,12 @@ class TextEngine:
         if left.is_set():
             return
         self._use(adapter)
-        for piece in self._model.stream(messages, adapter=adapter, max_new_tokens=max_new_tokens):
-            if left.is_set():
-                return
-            yield piece
+        stream = self._model.stream(messages, adapter=adapter, max_new_tokens=max_new_tokens)
+        with closing(stream):  # closing it is what stops the model
+            for piece in stream:
+                if left.is_set():
+                    return
+                yield piece
 
     async def _run_batch(self, job: Job, prompts: list[list[Message]]) -> list[GeneratedPiece]:
         loop = asyncio.get_running_loop()

@@ -1,9 +1,15 @@
-"""A service in memory for the tests of the HTTP API: no model, no Ray."""
+"""Fakes for the service's tests: a whole service in memory, and a model that follows a script."""
+
+import re
+import socket
+import time
+from dataclasses import dataclass
 
 import numpy as np
 
 from rayraft.answering import Retrieved
 from rayraft.errors import NotFoundError, VersionTimeout
+from rayraft.prompts import completion
 from rayraft.records import Answer, Citation, Passage, Usage
 
 PASSAGE = Passage(chunk_id="d#0", document_id="d", title="T", text="The fee is 5 EUR.", score=1.0)
@@ -77,3 +83,59 @@ class FakeService:
         if self.fails_with:
             raise self.fails_with
         return 7
+
+
+class ScriptedModel:
+    """Reads the shown documents like a small model that is never wrong about word overlap.
+
+    Answers with the last word of the sentence that shares most words with the question; abstains
+    if none shares two. Uncased, as the shipped model. `slow` in a question costs a second.
+    """
+
+    base_digest = "scripted"
+
+    def __init__(self):
+        self.adapters = set()
+
+    def load_adapter(self, name, path):
+        assert (path / "adapter_model.safetensors").read_bytes() == b"weights"
+        self.adapters.add(name)
+
+    def unload_adapter(self, name):
+        self.adapters.remove(name)
+
+    def generate(self, prompts, *, adapter=None, max_new_tokens=96):
+        assert adapter is None or adapter in self.adapters
+        if any("slow" in prompt[-1]["content"].rsplit("Question:", 1)[1] for prompt in prompts):
+            time.sleep(1)
+        return [Output(self._write(prompt, adapter)) for prompt in prompts]
+
+    def stream(self, prompt, *, adapter=None, max_new_tokens=96):
+        text = self._write(prompt, adapter)
+        for start in range(0, len(text), 5):
+            time.sleep(0.005)
+            yield text[start : start + 5]
+
+    def _write(self, prompt, adapter):
+        shown, _, question = prompt[-1]["content"].rpartition("Question:")
+        asked = set(re.findall(r"\w{3,}", question.lower()))
+        lines = [line for line in shown.splitlines() if not line.startswith("<")]
+        sentences = re.split(r"(?<=[.!?])\s+", "\n".join(lines).replace("\n", ". ").lower())
+        best = max(sentences, key=lambda s: len(asked & set(re.findall(r"\w{3,}", s))), default="")
+        if len(asked & set(re.findall(r"\w{3,}", best))) < 2:
+            return completion("", "")
+        return completion(best.strip(". "), best.strip(". ").split()[-1])
+
+
+@dataclass
+class Output:
+    text: str
+    prompt_tokens: int = 20
+    completion_tokens: int = 5
+
+
+def free_port():
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

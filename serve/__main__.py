@@ -1,0 +1,66 @@
+"""Commands: `run` (mounted as `rayraft serve`) and `ask`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayraft.commands import clear_errors, new_app, split_overrides
+from rayraft.errors import InputError
+from serve import ask_command
+from serve.run_file import SHIPPED, RunFile, read_run_file
+
+EPILOG = (
+    "Examples: `rayraft serve --store .rayraft/store`\n\n"
+    "`rayraft serve --store s3://bucket/store --port 9000 generator.scale.max_replicas=4`"
+)
+
+app = new_app("The answering service on Ray Serve, and questions to it.")
+ask_command.register(app)
+
+
+@app.command(epilog=EPILOG)
+@clear_errors
+def run(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings as section.key=value.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Folder or URI of the store; else RAYRAFT_STORE.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Serve file; the shipped one if none.")
+    ] = None,
+) -> None:
+    """Serves a store over the OpenAI-compatible HTTP API until Ctrl-C."""
+    plain, settings = split_overrides(overrides or [])
+    if plain:
+        raise InputError(f"argument {plain[0]!r}: expected section.key=value")
+    planned = read_run_file(config or SHIPPED, settings, store)
+    planned = replace(planned, host=host or planned.host, port=port or planned.port)
+    _serve(planned)
+
+
+def _serve(planned: RunFile) -> None:
+    # Importing Ray and Lance takes seconds, which --help and wrong arguments need not wait for.
+    from data_pipelines.kb import KnowledgeBase
+    from serve.app import resolve_store
+    from serve.runner import check_port, serve_until_stopped
+
+    store = resolve_store(planned.app.store)
+    kb_version = KnowledgeBase.open(store).version
+    check_port(planned.host, planned.port)
+    shown = f"[{planned.host}]" if ":" in planned.host else planned.host
+    url = f"http://{shown}:{planned.port}"
+    typer.echo(f"starting the service of {store}", err=True)
+    serve_until_stopped(
+        planned, lambda: typer.echo(f"serving {url} (kb version {kb_version}); Ctrl-C stops it")
+    )
+    typer.echo("stopped", err=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,83 @@
+"""The command `ask`: one question, to a store in this process or to a running service."""
+
+import asyncio
+import re
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rayraft.commands import clear_errors
+from rayraft.errors import InputError
+from rayraft.protocols import AskRequest
+from rayraft.records import Answer
+
+EPILOG = (
+    'Examples: `rayraft ask "How long may I stay?" --store .rayraft/store --explain`\n\n'
+    '`rayraft ask "How long may I stay?" --url http://127.0.0.1:8000 --mode rag`'
+)
+_MODEL_OPTION = "Base model for --store: mini, a folder, or a model of the hub."
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `ask` to `app`."""
+    app.command(epilog=EPILOG)(clear_errors(ask))
+
+
+def ask(  # noqa: PLR0913 - each parameter is one option
+    question: Annotated[str, typer.Argument(help="The question.")],
+    store: Annotated[str | None, typer.Option(help="Answer from this store, in process.")] = None,
+    url: Annotated[str | None, typer.Option(help="Answer by the service at this URL.")] = None,
+    mode: Annotated[str, typer.Option(help="closed_book, rag, raft or auto.")] = "auto",
+    adapter: Annotated[str | None, typer.Option(help="Adapter NAME-vN for mode raft.")] = None,
+    k: Annotated[int, typer.Option(min=1, max=50, help="Passages to retrieve.")] = 4,
+    group: Annotated[list[str] | None, typer.Option(help="Group of the asker; repeatable.")] = None,
+    explain: Annotated[bool, typer.Option(help="Show mode, citations, passages, times.")] = False,
+    base_model: Annotated[str, typer.Option(help=_MODEL_OPTION)] = "mini",
+) -> None:
+    """Answers one question."""
+    if (store is None) == (url is None):
+        raise InputError(
+            "give either --store (answer in this process) or --url (a running service)"
+        )
+    if not question.strip():
+        raise InputError("question: it is empty")
+    request = AskRequest(question=question, mode=mode, adapter=adapter, k=k, groups=group or ())
+    if url is not None:
+        if re.match(r"https?://", url) is None:
+            raise InputError(f"--url {url!r}: expected http:// or https://")
+        from rayraft.client import ask_service
+
+        given = ask_service(url, request, with_passages=explain)
+    else:
+        from serve.local import answer_locally
+
+        given = asyncio.run(answer_locally(str(store), base_model, request))
+    typer.echo(given.text)
+    if explain:
+        show_explanation(given, Console(highlight=False))
+
+
+def show_explanation(answer: Answer, console: Console) -> None:
+    """How the answer came about, as tables."""
+    facts = Table(show_header=False, box=None)
+    facts.add_row("mode", answer.mode)
+    facts.add_row("route", escape(answer.route or "the caller's choice"))
+    facts.add_row("adapter", answer.adapter or "none (base model)")
+    facts.add_row("kb version", str(answer.kb_version) if answer.kb_version else "not searched")
+    times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in answer.timings_ms.items())
+    facts.add_row("ms", times)
+    for citation in answer.citations:
+        facts.add_row("citation", escape(f"{citation.document_id}: “{citation.quote}”"))
+    console.print(facts)
+    if not answer.passages:
+        return
+    shown = Table("passage", "score", "cosine", "BM25", "text", box=None)
+    for passage in answer.passages:
+        scores = (passage.score, passage.dense_score, passage.sparse_score)
+        numbers = ["" if score is None else f"{score:.3f}" for score in scores]
+        text = " ".join(passage.text.split())
+        shown.add_row(escape(passage.chunk_id), *numbers, escape(text[:80]))
+    console.print(shown)

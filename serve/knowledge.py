@@ -1,0 +1,126 @@
+"""The deployments around the knowledge base, as plain classes: one searches, one writes.
+
+All blocking work is in threads: a blocked event loop would stop health checks and requests alike.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rayraft.answering import Retrieved
+from rayraft.records import Document
+from serve.access import check_may_replace, read_document
+from serve.config import RetrieverConfig, WriterConfig
+from serve.follower import Follower
+from serve.service import FloatArray, Search
+
+logger = logging.getLogger(__name__)
+
+
+class Retriever:
+    """Searches the knowledge base and follows its versions."""
+
+    def __init__(self, config: RetrieverConfig, store: str) -> None:
+        from data_pipelines.kb import KnowledgeBase
+        from data_pipelines.retrieval import HybridRetriever
+        from rayraft.models.embedder import Embedder
+
+        kb = KnowledgeBase.open(store)
+        self._config = config
+        self._store = store
+        self._embedder = Embedder.load(kb.embedder.name, threads=config.threads)
+        self._retriever = HybridRetriever(kb, self._embedder)
+        self._follower = Follower(self._retriever.refresh, config.poll_s)
+        self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="search")
+
+    async def search(self, search: Search) -> Retrieved:
+        """Passages that the groups may read, in the version asked for or a later one."""
+        await self._follower.wait_for(search.min_kb_version, self._config.wait_s)
+        return await self._in_thread(self._search, search)
+
+    async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
+        """float32 [n, dim], L2-normalised, and the tokens read."""
+        vectors = await self._in_thread(self._embedder.embed, texts)
+        counts = await self._in_thread(self._embedder.count_tokens, texts)
+        return vectors, int(counts.sum())
+
+    async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
+        """The document in the latest version, and that version."""
+        return await asyncio.to_thread(self._document, document_id, groups)
+
+    async def version(self) -> int:
+        """The version that searches see."""
+        return self._follower.version
+
+    async def check_health(self) -> None:
+        """Searches once."""
+        if not self._follower.is_alive():
+            raise RuntimeError("the follower of the knowledge base has ended")
+        await self._in_thread(self._search, Search("health", 1))
+
+    def _search(self, search: Search) -> Retrieved:
+        # Read first: passages may be newer than the version named, never older.
+        version = self._retriever.version
+        (passages,) = self._retriever.search(
+            [search.query],
+            search.k,
+            where=search.where,
+            groups=search.groups,
+            method=search.method,  # type: ignore[arg-type]  # checked by search
+        )
+        return Retrieved(passages, version)
+
+    def _document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
+        from data_pipelines.kb import KnowledgeBase
+
+        kb = KnowledgeBase.open(self._store)
+        return read_document(kb, document_id, groups), kb.version
+
+    async def _in_thread(self, function: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+
+class Writer:
+    """Changes the knowledge base, one change at a time."""
+
+    def __init__(self, config: WriterConfig, store: str) -> None:
+        from data_pipelines.kb import KnowledgeBase
+        from rayraft.models.embedder import Embedder
+
+        self._kb = KnowledgeBase.open(store)
+        self._embedder = Embedder.load(self._kb.embedder.name, threads=config.threads)
+        self._lock = asyncio.Lock()
+
+    async def put(self, document: Document, groups: Sequence[str]) -> int:
+        """Adds or replaces the document; returns the version that holds it."""
+        async with self._lock:
+            return await asyncio.to_thread(self._put, document, groups)
+
+    async def delete(self, document_id: str, groups: Sequence[str]) -> int:
+        """Removes the document; returns the version without it."""
+        async with self._lock:
+            return await asyncio.to_thread(self._delete, document_id, groups)
+
+    async def version(self) -> int:
+        """The latest version."""
+        return await asyncio.to_thread(self._kb.snapshot().checkout_latest)
+
+    async def check_health(self) -> None:
+        """Reads the latest version from the store."""
+        await self.version()
+
+    def _put(self, document: Document, groups: Sequence[str]) -> int:
+        from data_pipelines.ingest import ingest_documents
+
+        self._kb.checkout_latest()
+        check_may_replace(self._kb, document.document_id, groups)
+        return ingest_documents([document], self._kb, self._embedder)
+
+    def _delete(self, document_id: str, groups: Sequence[str]) -> int:
+        from data_pipelines.ingest import delete_document
+
+        self._kb.checkout_latest()
+        read_document(self._kb, document_id, groups)
+        return delete_document(document_id, self._kb)

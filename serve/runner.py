@@ -1,0 +1,111 @@
+"""Starts the service on a local Ray (or on the cluster of RAY_ADDRESS) and stops it again."""
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import ray
+import ray.serve
+
+from rayraft.errors import InputError, RayraftError
+from serve.app import APP_NAME, build_app
+from serve.run_file import RunFile
+
+logger = logging.getLogger(__name__)
+
+
+def check_port(host: str, port: int) -> None:
+    """Fails early and clearly where the service could not listen.
+
+    Raises:
+        InputError: The port is in use or may not be opened.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                raise InputError(f"port {port} on {host} is in use; give another --port") from exc
+            raise InputError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+
+
+def serve_until_stopped(run: RunFile, when_ready: Callable[[], None]) -> None:
+    """Runs the service until SIGINT or SIGTERM, then takes it down in order.
+
+    Raises:
+        RayraftError: It could not be started.
+    """
+    stopped = threading.Event()
+    try:
+        start(run)
+        _stop_on_signals(stopped)
+        when_ready()
+        while not stopped.wait(timeout=1):
+            pass
+    finally:
+        stop()
+
+
+def start(run: RunFile) -> None:
+    """Starts Ray if it is not running, Serve, and the application; returns once it is healthy.
+
+    Raises:
+        RayraftError: A deployment could not be started.
+    """
+    if not ray.is_initialized():
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            namespace="serve",
+            include_dashboard=False,
+            # Nothing of a local Ray listens outside this machine; its token auth is on by default.
+            _node_ip_address=None if "RAY_ADDRESS" in os.environ else "127.0.0.1",
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    quiet = {"log_level": "WARNING", "enable_access_log": False}
+    ray.serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": run.host, "port": run.port},
+        logging_config=quiet,
+    )
+    try:
+        app = build_app(run.app)
+        ray.serve.run(app, name=APP_NAME, route_prefix="/", logging_config=quiet)
+    except RuntimeError as exc:
+        raise RayraftError(f"the service did not start: {_failure(exc)}") from exc
+
+
+def stop() -> None:
+    """Stops the application, Serve and the local Ray."""
+    if ray.is_initialized():
+        ray.serve.shutdown()
+        ray.shutdown()
+
+
+def _failure(error: RuntimeError) -> str:
+    """Why a deployment failed: the last line of its traceback, which Serve keeps in its status."""
+    for name, deployment in _deployments():
+        lines = [line for line in deployment.message.splitlines() if line.strip()]
+        if lines and deployment.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+            return f"{name}: {lines[-1].strip()}"
+    return str(error)
+
+
+def _deployments() -> list[tuple[str, "ray.serve.schema.DeploymentStatusOverview"]]:
+    status = ray.serve.status().applications.get(APP_NAME)
+    return list(status.deployments.items()) if status else []
+
+
+def _stop_on_signals(stopped: threading.Event) -> None:
+    def stop_soon(_: int, __: FrameType | None) -> None:
+        stopped.set()
+
+    signal.signal(signal.SIGINT, stop_soon)
+    signal.signal(signal.SIGTERM, stop_soon)

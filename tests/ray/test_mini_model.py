@@ -179,3 +179,27 @@ def test_match_lengths_equal_a_plain_count() -> None:
                 ):
                     length += 1
                 assert found[row, target, position] == length
+
+
+@torch.no_grad()
+def test_drafting_from_the_source_changes_nothing_but_the_number_of_passes(
+    batch: dict[str, torch.Tensor],
+) -> None:
+    torch.manual_seed(0)
+    model = initial_model().eval()
+    model.copy.match_bias.fill_(8.0)  # untrained, it does not copy phrases by itself
+    passes = 0
+
+    def count(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+
+    row = {name: values[:1] for name, values in batch.items()}
+    settings = {"do_sample": False, "max_new_tokens": 24}
+    handle = model.decoder.register_forward_hook(count)
+    plain = model.generate(**row, **settings)
+    plain_passes, passes = passes, 0
+    drafted = model.generate(**row, **settings, prompt_lookup_num_tokens=8)
+    handle.remove()
+    assert torch.equal(plain, drafted)
+    assert passes < plain_passes

@@ -44,7 +44,8 @@ class CopyAhead(CandidateGenerator):
         draft = self._continuation(written)[: max(0, room)]
         if not draft:
             return input_ids, None
-        return torch.cat([input_ids, input_ids.new_tensor([draft])], dim=1), None
+        drafted: Any = torch.cat([input_ids, input_ids.new_tensor([draft])], dim=1)
+        return drafted, None
 
     def _continuation(self, written: list[int]) -> list[int]:
         """The source after its longest match with the end of `written`."""

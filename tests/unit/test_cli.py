@@ -33,7 +33,7 @@ def test_help_of_a_command_has_an_example_with_its_own_name(name: str):
 
     assert code == 0
     assert "Example" in out
-    example = out.split("Example", 1)[1]
+    example = " ".join(out.split("Example", 1)[1].split())
     assert f"rayraft {name}" in example
 
 

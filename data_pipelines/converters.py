@@ -27,16 +27,18 @@ def convert(suffix: str, data: bytes) -> str:
     from markitdown import StreamInfo
     from markitdown.converters import DocxConverter, HtmlConverter, PdfConverter
 
-    converter: Any = {
+    converters: dict[str, Any] = {
         ".html": HtmlConverter,
         ".pdf": PdfConverter,
         ".docx": DocxConverter,
-    }[suffix]()
+    }
     logging.getLogger("pdfminer").setLevel(logging.ERROR)  # warns about each odd font
     if suffix == ".html":
         data = main_content(data)
     try:
-        result = converter.convert(io.BytesIO(data), StreamInfo(extension=suffix, charset="utf-8"))
+        result = converters[suffix]().convert(
+            io.BytesIO(data), StreamInfo(extension=suffix, charset="utf-8")
+        )
     except MemoryError:
         raise
     except Exception as exc:  # the libraries raise whatever a malformed file leads them to

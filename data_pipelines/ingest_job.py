@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -124,10 +125,9 @@ def read_documents(files: Sequence[SourceFile], config: IngestConfig) -> ray.dat
     items = [{"number": number, **file._asdict()} for number, file in enumerate(files)]
     tasks = -(-len(items) // config.reading.files_per_task)
     return ray.data.from_items(items, override_num_blocks=tasks).map_batches(
-        read_batch,
+        partial(read_batch, max_file_mb=config.reading.max_file_mb),
         batch_size=config.reading.files_per_task,
         batch_format="pyarrow",
-        fn_kwargs={"max_file_mb": config.reading.max_file_mb},
     )
 
 
@@ -194,21 +194,13 @@ def _summary(documents: ray.data.Dataset) -> tuple[list[Found], list[Rejected]]:
 
 def _embed(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> ray.data.Dataset:
     settings = config.embedding
+    keys = ray.put(pa.array(sorted(plan.keys), pa.int64()))
+    chunk = partial(
+        chunk_batch, embedder=settings.embedder, chunk_tokens=config.chunking.chunk_tokens
+    )
     return (
-        documents.map_batches(
-            keep_batch,
-            batch_format="pyarrow",
-            fn_kwargs={"keys": ray.put(pa.array(sorted(plan.keys), pa.int64()))},
-        )
-        .map_batches(
-            chunk_batch,
-            batch_size=_CHUNKING_DOCUMENTS,
-            batch_format="pyarrow",
-            fn_kwargs={
-                "embedder": settings.embedder,
-                "chunk_tokens": config.chunking.chunk_tokens,
-            },
-        )
+        documents.map_batches(partial(keep_batch, keys=keys), batch_format="pyarrow")
+        .map_batches(chunk, batch_size=_CHUNKING_DOCUMENTS, batch_format="pyarrow")
         .map_batches(
             EmbedChunks,
             batch_size=settings.batch_chunks,
@@ -232,7 +224,6 @@ def _collect(dataset: ray.data.Dataset, total: int, advance: Advance) -> pa.Tabl
     return pa.concat_tables(tables)
 
 
-def keep_batch(batch: pa.Table, keys: Any) -> pa.Table:
+def keep_batch(batch: pa.Table, keys: "ray.ObjectRef[pa.Array]") -> pa.Table:
     """The rows of the batch that are to be embedded."""
-    wanted = ray.get(keys) if isinstance(keys, ray.ObjectRef) else keys
-    return batch.filter(pc.is_in(batch["key"], value_set=wanted))
+    return batch.filter(pc.is_in(batch["key"], value_set=ray.get(keys)))

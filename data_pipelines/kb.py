@@ -197,8 +197,10 @@ class KnowledgeBase:
         changed = f"_row_last_updated_at_version > {since}"
         names = [*chunk_schema(self.embedder.dim).names, ROW_ID]
         upserted = self._read(names, changed)
-        listed = ",".join(map(str, removed.tolist())) or "-1"
-        gone = older._read(["chunk_id"], f"{ROW_ID} IN ({listed})")["chunk_id"].to_pylist()
+        listed = (
+            f"{ROW_ID} IN ({','.join(map(str, removed.tolist()))})" if len(removed) else "false"
+        )
+        gone = older._read(["chunk_id"], listed)["chunk_id"].to_pylist()
         # A document that was removed and came back has new rows under its old chunk ids.
         still_there = set(upserted["chunk_id"].to_pylist())
         return Delta(self.version, upserted, sorted(set(gone) - still_there))
@@ -225,11 +227,9 @@ class KnowledgeBase:
         return bm25(self._dataset, query, k, where, allowed)
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
-        with_row_id = ROW_ID in columns
         names = [name for name in columns if name != ROW_ID]
-        return self._dataset.scanner(
-            columns=names, filter=where, with_row_id=with_row_id
-        ).to_table()
+        with_row_id = len(names) < len(columns)
+        return self._dataset.to_table(columns=names, filter=where, with_row_id=with_row_id)
 
     def _writer(self) -> Any:
         # Lance moves the handle that writes to the new version; ours is shared by snapshots.
@@ -247,6 +247,6 @@ class KnowledgeBase:
 
     def _row_ids(self) -> npt.NDArray[np.int64]:
         # int64 [n_chunks]; Lance keeps a row's id over versions while the row exists.
-        table = self._dataset.scanner(columns=[], with_row_id=True).to_table()
+        table = self._dataset.to_table(columns=[], with_row_id=True)
         ids: npt.NDArray[np.int64] = table[ROW_ID].to_numpy().astype(np.int64)
         return ids

@@ -70,11 +70,11 @@ def build_document(
         fields: `title`, `acl` and any metadata; nested values are kept as JSON.
     """
     if not isinstance(text, str) or not text.strip():
-        return Rejected(uri=uri, document_id=document_id[:1024], reason="text is missing or blank")
+        return _rejected(uri, document_id, "text is missing or blank")
     fields = dict(fields)
     title = fields.pop("title", None)
     try:
-        return Document(
+        document = Document(
             document_id=document_id,
             title=" ".join(str(title).split()) if title is not None else "",
             text=text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", ""),
@@ -82,10 +82,18 @@ def build_document(
             metadata=flat_metadata(fields),
             uri=uri,
         )
+        document.document_id.encode()  # JSON may hold half of a surrogate pair: no text at all
+        document.content_hash()
+        return document
     except ValidationError as exc:
-        return Rejected(uri=uri, document_id=document_id[:1024], reason=explain(exc)[:500])
+        return _rejected(uri, document_id, explain(exc))
     except ValueError as exc:
-        return Rejected(uri=uri, document_id=document_id[:1024], reason=str(exc))
+        return _rejected(uri, document_id, str(exc))
+
+
+def _rejected(uri: str, document_id: str, reason: str) -> Rejected:
+    known_id = document_id[:1024].encode(errors="replace").decode()
+    return Rejected(uri=uri, document_id=known_id, reason=reason[:500])
 
 
 def parse_acl(value: Any) -> list[str]:

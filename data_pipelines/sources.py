@@ -21,9 +21,10 @@ class SourceFile(NamedTuple):
 
 
 def find_files(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
-    """Files to read, in a fixed order, and the paths of those with an unknown extension.
+    """Files to read, in a fixed order, and the paths of those that are skipped.
 
-    Hidden files and folders are left out silently.
+    Skipped are unknown extensions and names that are not Unicode. Hidden files and folders are
+    left out silently.
 
     Raises:
         InputError: No path, a path that does not exist, or nothing in them that can be read.
@@ -34,7 +35,9 @@ def find_files(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
     skipped: list[str] = []
     for name in paths:
         for source in _files_of(name):
-            if Path(source.path).suffix.lower() in SUFFIXES:
+            if not _is_unicode(source.path):
+                skipped.append(repr(source.path))
+            elif Path(source.path).suffix.lower() in SUFFIXES:
                 found.append(source)
             else:
                 skipped.append(source.path)
@@ -57,3 +60,11 @@ def _files_of(name: str) -> Iterator[SourceFile]:
         below = file.relative_to(path)
         if file.is_file() and not any(part.startswith(".") for part in below.parts):
             yield SourceFile(str(file), below.as_posix())
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of another encoding in a file's name
+        return False
+    return True

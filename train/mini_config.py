@@ -38,8 +38,14 @@ class Mixture(Config):
     """Share of the train questions kept for the validation loss."""
 
 
-class MiniTraining(Config):
-    """The whole of `train/mini.yaml`."""
+class Stage(Config):
+    """One mixture with its schedule; it goes on from the weights of the stage before."""
 
     mixture: Mixture
     train: TrainConfig
+
+
+class MiniTraining(Config):
+    """The whole of `train/mini.yaml`."""
+
+    stages: list[Stage] = Field(min_length=1)

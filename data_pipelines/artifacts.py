@@ -60,7 +60,7 @@ def publish(
         InputError: The name is not allowed, or a run of this name exists.
         ConcurrentWrite: Other publishers took every number that was tried.
     """
-    _check_name(kind, name)
+    check_name(kind, name)
     if MANIFEST in files:
         raise InputError(f"{kind} {name}: {MANIFEST} is written by publishing")
     filesystem, root = _open(store)
@@ -169,6 +169,17 @@ def fetch(ref: ArtifactRef, to: Path) -> Manifest:
     return manifest
 
 
+def check_name(kind: Kind, name: str) -> None:
+    """Whether a kind of artifact may have this name.
+
+    Raises:
+        InputError: It may not; names the pattern.
+    """
+    pattern = _ADAPTER_NAME if kind in NUMBERED else _NAME
+    if not pattern.fullmatch(name):
+        raise InputError(f"{kind} name {name!r}: must match {pattern.pattern}")
+
+
 def _claim(filesystem: Any, root: str, ref: ArtifactRef) -> ArtifactRef:
     """The artifact with its number; its folder exists and is this publisher's."""
     if ref.kind not in NUMBERED:
@@ -221,12 +232,6 @@ def _open(store: str) -> tuple[Any, str]:
 def _folder(ref: ArtifactRef) -> str:
     number = [] if ref.version is None else [str(ref.version)]
     return "/".join([FOLDERS[ref.kind], ref.name, *number])
-
-
-def _check_name(kind: Kind, name: str) -> None:
-    pattern = _ADAPTER_NAME if kind in NUMBERED else _NAME
-    if not pattern.fullmatch(name):
-        raise InputError(f"{kind} name {name!r}: must match {pattern.pattern}")
 
 
 def _missing(store: str, kind: Kind, name: str | None) -> str:

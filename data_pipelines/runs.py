@@ -2,7 +2,7 @@
 
 import time
 
-from data_pipelines.artifacts import _check_name, listing
+from data_pipelines.artifacts import check_name, listing
 from rayraft.errors import InputError
 from rayraft.manifests import Kind
 
@@ -16,7 +16,7 @@ def new_run(store: str, kind: Kind, run: str | None, kb_version: int) -> str:
     name = (
         run if run is not None else f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-v{kb_version}"
     )
-    _check_name(kind, name)
+    check_name(kind, name)
     if listing(store, kind, name):
         raise InputError(f"{kind} {name!r} exists in {store}; choose another name")
     return name

@@ -48,7 +48,7 @@ class TrainConfig(Config):
     """raft: with passages. sft: closed book. mixed: both rows of every example."""
     tuning: Literal["lora", "full"] = "lora"
     lora: LoraSettings = LoraSettings()
-    freeze: list[str] = []
+    freeze: list[str] = Field(default_factory=list)
     """Parameter name prefixes that full fine-tuning leaves as they are."""
 
     learning_rate: float = Field(3e-4, gt=0, le=1)
@@ -69,7 +69,7 @@ class TrainConfig(Config):
     """Rows of one optimizer step over all workers."""
     micro_batch_tokens: int = Field(4096, ge=16)
     """Padded tokens of one forward pass on one worker (source and target together)."""
-    max_prompt_tokens: int = Field(512, ge=16)
+    max_prompt_tokens: int = Field(1024, ge=16)
     """A longer prompt loses its last distractors; a row that is still longer is left out."""
     max_completion_tokens: int = Field(192, ge=4)
     """A row with a longer completion is left out."""

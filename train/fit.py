@@ -3,6 +3,7 @@
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,13 +16,14 @@ import ray.data
 import ray.train
 import ray.train.torch
 import torch.distributed as dist
+import transformers
 
 from rayraft.errors import ArtifactMismatch, InputError
 from rayraft.models.base import base_digest, load_base
 from rayraft.records import digest
 from train.checkpoints import TrainState, gather_weights, save_state
 from train.config import TrainConfig
-from train.features import FEATURES, Row, encode_examples, encode_rows
+from train.features import FEATURES, Row, encode_rows
 from train.loop import Hooks, Point, Task, World, run
 from train.modeling import export_model, prepare_model
 from train.rows import EncodedRows
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 EXPORT = "export"
 """Folder in the last checkpoint: adapter or whole model."""
+CURVE = "curve.jsonl"
+"""File in the run's folder, one point a line; a run that was resumed may repeat steps."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def fit_features(
             storage_path=place.storage,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
     result = trainer.fit()
@@ -120,8 +125,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     config = TrainConfig(**settings["config"])
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
-    if world.is_first:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    _quiet()
     base = load_base(config.base_model, config.precision)
     causal = not base.is_encoder_decoder
     pad = int(base.tokenizer.pad_token_id or 0)
@@ -162,13 +166,22 @@ def _report(metrics: Point, state: TrainState, engine: Any, config: TrainConfig)
         ray.train.report(metrics, checkpoint=checkpoint)
 
 
+def _quiet() -> None:
+    # A worker's output appears on the terminal of whoever started the run.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("train").setLevel(logging.INFO)
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    transformers.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, about names that DeepSpeed uses
+
+
 def _show(point: Point, place: RunPlace, world: World) -> None:
     if not world.is_first:
         return
     logger.info(" ".join(f"{key}={value:.6g}" for key, value in point.items()))
     folder = Path(place.storage) / place.name
     if folder.is_dir():  # a bucket has the curve in its checkpoints only
-        with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
+        with (folder / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
 
 

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from train.batching import IntArray, StepPlan, epoch_batches, plan_step, steps_per_epoch
-from train.checkpoints import TrainState, load_optimizer, load_weights, read_state, save_state
+from train.checkpoints import TrainState, load_optimizer, load_weights, read_state
 from train.config import TrainConfig, learning_rate
 from train.deepspeed_config import deepspeed_config
 from train.rows import EncodedRows
@@ -28,7 +28,7 @@ from train.rows import EncodedRows
 logger = logging.getLogger(__name__)
 
 Point = dict[str, float]
-"""One point of the loss curve: step, loss, learning_rate, tokens_per_s, eta_s, or validation_loss."""
+"""One point of the loss curve: `step` and `loss` with speed, or `step` and `validation_loss`."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,7 @@ class _Loop:
         loss, tokens = self._all_sum(sums)
         point = {
             "step": float(self.step),
+            "total_steps": float(self.total_steps),
             "loss": loss / self.meter.steps,
             "learning_rate": learning_rate(self.step - 1, self.total_steps, self.config),
             "tokens_per_s": tokens / seconds,

@@ -38,7 +38,7 @@ class BaseModel:
 
 
 def base_folder(base_model: str) -> Path:
-    """The folder with the files of a base model; one of the hub is downloaded or found in its cache.
+    """The folder with a base model's files; one of the hub is downloaded, or found in its cache.
 
     Raises:
         NotFoundError: No such folder, and the hub gives none.

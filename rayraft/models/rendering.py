@@ -1,6 +1,7 @@
 """Messages to token ids: the only place, so that training and inference see the same prompt."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -20,18 +21,23 @@ def render_prompt(
     """
     if not tokenizer.chat_template:
         raise InputError(f"tokenizer {tokenizer.name_or_path}: it has no chat template")
-    text = tokenizer.apply_chat_template(
-        [dict(message) for message in messages],
-        tokenize=False,
-        add_generation_prompt=not is_encoder_decoder,
+    chat = [dict(message) for message in messages]
+    generation = not is_encoder_decoder
+    # Control tokens that stand in a document or a question are encoded as plain text: nobody's
+    # document can end its turn and begin another one.
+    ids: Any = tokenizer.apply_chat_template(
+        chat,
+        add_generation_prompt=generation,
+        sanitize_control_tokens=True,
+        return_dict=False,
     )
-    assert isinstance(text, str)
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     # Most chat templates write the special tokens; where one does not, the tokenizer adds its own.
     if ids and {ids[0], ids[-1]} & set(tokenizer.all_special_ids):
-        return ids
-    complete: list[int] = tokenizer(text)["input_ids"]
-    return complete
+        return list(ids)
+    text: Any = tokenizer.apply_chat_template(
+        chat, tokenize=False, add_generation_prompt=generation
+    )
+    return list(tokenizer(text, split_special_tokens=True)["input_ids"])
 
 
 def render_completion(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:
@@ -41,7 +47,7 @@ def render_completion(tokenizer: PreTrainedTokenizerBase, completion: str) -> li
         InputError: The tokenizer has no end token.
     """
     end = end_token_id(tokenizer)
-    ids: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(completion, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return [*ids, end]
 
 

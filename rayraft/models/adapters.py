@@ -1,0 +1,132 @@
+"""Adapters in a loaded model: strict loading, choosing one, switching all off.
+
+PEFT only warns about adapter weights that are missing and says nothing of the base model they were
+trained on; a wrong adapter then answers like the base. Here it is refused.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load
+from transformers import PreTrainedModel
+
+from rayraft.errors import ArtifactMismatch, NotFoundError
+from rayraft.manifests import MANIFEST, check_adapter, check_file, parse_manifest
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+class Adapters:
+    """The adapters of one model. Not safe for threads: its user holds a lock."""
+
+    def __init__(self, model: PreTrainedModel, base_digest: str, prompt_digest: str) -> None:
+        self._model = model
+        self._digests = (base_digest, prompt_digest)
+        self._peft: PeftModel | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The adapters that can be chosen."""
+        return [] if self._peft is None else sorted(self._peft.peft_config)
+
+    def load(self, name: str, folder: Path) -> None:
+        """Loads a fetched adapter; one of the same name is replaced.
+
+        Raises:
+            ArtifactMismatch: It is for another base model or other prompts, a file is not the
+                published one, or its weights do not fit the model one to one.
+        """
+        config, tensors = _read(folder, *self._digests)
+        if name in self.names:
+            self.unload(name)
+        if self._peft is None:
+            self._peft = PeftModel(
+                self._model, config, adapter_name=name, autocast_adapter_dtype=False
+            )
+        else:
+            self._peft.add_adapter(name, config, autocast_adapter_dtype=False)
+        try:
+            _put(self._peft, name, tensors, folder)
+        except ArtifactMismatch:
+            self.unload(name)
+            raise
+        self._peft.eval()
+
+    def unload(self, name: str) -> None:
+        """Forgets an adapter.
+
+        Raises:
+            NotFoundError: No such adapter is loaded.
+        """
+        if self._peft is None or name not in self.names:
+            raise NotFoundError(self._unknown(name))
+        if len(self.names) > 1:
+            self._peft.set_adapter(next(n for n in self.names if n != name), inference_mode=True)
+            self._peft.delete_adapter(name)
+        else:
+            self._peft.unload()  # type: ignore[operator]
+            self._peft = None
+
+    @contextmanager
+    def use(self, name: str | None) -> Iterator[None]:
+        """The model answers with this adapter, or as the base model for None.
+
+        Raises:
+            NotFoundError: No such adapter is loaded.
+        """
+        if name is None:
+            if self._peft is None:
+                yield
+            else:
+                with self._peft.disable_adapter():
+                    yield
+            return
+        if self._peft is None or name not in self.names:
+            raise NotFoundError(self._unknown(name))
+        self._peft.set_adapter(name, inference_mode=True)
+        yield
+
+    def _unknown(self, name: str) -> str:
+        return f"adapter {name!r}: not loaded; loaded are {', '.join(self.names) or 'none'}"
+
+
+def _read(
+    folder: Path, base_digest: str, prompt_digest: str
+) -> tuple[PeftConfig, dict[str, torch.Tensor]]:
+    try:
+        manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+        data = {name: (folder / name).read_bytes() for name in (WEIGHTS, CONFIG)}
+    except FileNotFoundError as exc:
+        raise ArtifactMismatch(f"adapter {folder}: {Path(exc.filename).name} is missing") from exc
+    check_adapter(manifest, base_digest, prompt_digest, f"adapter {folder.name}")
+    for name, content in data.items():
+        check_file(manifest, name, content, str(folder))
+    config = PeftConfig.from_pretrained(folder)
+    if config.peft_type != "LORA":
+        raise ArtifactMismatch(f"adapter {folder}: peft_type is {config.peft_type}, not LORA")
+    config.inference_mode = True
+    try:
+        return config, load(data[WEIGHTS])
+    except SafetensorError as exc:
+        raise ArtifactMismatch(f"adapter {folder}/{WEIGHTS}: {exc}") from exc
+
+
+def _put(peft: PeftModel, name: str, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    own = get_peft_model_state_dict(peft, adapter_name=name)
+    differences = {
+        "missing": sorted(set(own) - set(tensors)),
+        "unexpected": sorted(set(tensors) - set(own)),
+        "of another shape": sorted(
+            key for key in set(own) & set(tensors) if own[key].shape != tensors[key].shape
+        ),
+    }
+    for what, keys in differences.items():
+        if keys:
+            raise ArtifactMismatch(
+                f"adapter {folder}: {len(keys)} weights are {what}, such as {keys[0]}"
+            )
+    set_peft_model_state_dict(peft, tensors, adapter_name=name)

@@ -1,0 +1,95 @@
+"""What greedy generation reports while it runs: log-probabilities, pieces of text, the stop."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+import torch
+from transformers import LogitsProcessor, StoppingCriteria
+from transformers.generation.streamers import BaseStreamer
+
+
+class LogprobRecorder(LogitsProcessor):
+    """Sums each row's log-probabilities of the tokens that greedy search takes.
+
+    Keeping the scores of all steps would cost vocabulary x tokens x rows floats.
+    """
+
+    def __init__(self, end_ids: list[int]) -> None:
+        self._end_ids = torch.tensor(end_ids)
+        self.total = torch.zeros(0)
+        self._open = torch.zeros(0, dtype=torch.bool)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Records the next token of each row; the scores pass unchanged."""
+        if not len(self.total):
+            self.total = torch.zeros(len(scores))
+            self._open = torch.ones(len(scores), dtype=torch.bool)
+        logprob, token = torch.log_softmax(scores.float(), dim=-1).max(dim=-1)
+        self.total += torch.where(self._open, logprob.cpu(), 0.0)
+        self._open &= ~torch.isin(token.cpu(), self._end_ids)
+        return scores
+
+
+class Stop(StoppingCriteria):
+    """Ends generation from another thread."""
+
+    def __init__(self) -> None:
+        self.wanted = threading.Event()
+
+    def __call__(
+        self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object
+    ) -> object:
+        """True for every row once it is wanted."""
+        return torch.full((len(input_ids),), self.wanted.is_set(), device=input_ids.device)
+
+
+class TokenQueue(BaseStreamer):  # type: ignore[misc]
+    """Hands tokens from the generating thread to the one that reads them."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        """Called by `generate`, first with the prompt."""
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        for token in value.flatten().tolist():
+            self._queue.put(token)
+
+    def end(self) -> None:
+        """Called by `generate`; the thread that runs it closes the queue itself."""
+
+    def close(self, error: BaseException | None) -> None:
+        """Ends the reader's loop, with the error if there is one."""
+        self._queue.put(error)
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+
+def text_deltas(tokens: Iterator[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
+    """Pieces of text that together are `decode(all tokens)`.
+
+    The last word is held back, because the next token may go on with it or change how it ends.
+    """
+    seen: list[int] = []
+    given = ""
+    for token in tokens:
+        seen.append(token)
+        text = decode(seen)
+        ready = text[: text.rfind(" ") + 1].rstrip()
+        if len(ready) > len(given) and ready.startswith(given):
+            yield ready[len(given) :]
+            given = ready
+    rest = decode(seen)[len(given) :]
+    if rest:
+        yield rest

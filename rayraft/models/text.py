@@ -1,0 +1,256 @@
+"""The text model: prompts in, text out, with any of the loaded adapters. Greedy, so repeatable."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+from rayraft.errors import ConfigError, InputError
+from rayraft.models.adapters import Adapters
+from rayraft.models.base import DTYPES, BaseModel, base_digest, load_base
+from rayraft.models.generation import LogprobRecorder, Stop, TokenQueue, text_deltas
+from rayraft.models.rendering import end_token_id, render_prompt
+from rayraft.prompts import Message, prompt_digest
+
+BATCH_TOKENS = 8192
+"""Padded prompt tokens of one forward pass."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One output."""
+
+    text: str
+    """Without special tokens; RAFT's markers stay."""
+    prompt_tokens: int
+    completion_tokens: int
+    """The end token included."""
+    mean_logprob: float
+    """Mean log-probability of the output's tokens: 0 is certain."""
+
+
+class TextModel:
+    """A causal or sequence-to-sequence model and its adapters; calls take turns."""
+
+    def __init__(self, base: BaseModel, digest: str, device: str) -> None:
+        self.base_digest = digest
+        self.is_encoder_decoder = base.is_encoder_decoder
+        self._tokenizer = base.tokenizer
+        self._device = torch.device(device)
+        self._model: Any = base.model.to(self._device).eval()  # type: ignore[arg-type]
+        self._adapters = Adapters(base.model, digest, prompt_digest())
+        self._lock = threading.Lock()
+        self._end_ids = _end_ids(base)
+        self._hidden_ids = set(self._end_ids) | {
+            token
+            for token in (
+                base.tokenizer.pad_token_id,
+                base.tokenizer.bos_token_id,
+                base.tokenizer.cls_token_id,
+                base.model.config.decoder_start_token_id if base.is_encoder_decoder else None,
+            )
+            if token is not None
+        }
+
+    @classmethod
+    def load(
+        cls,
+        base_model: str = "mini",
+        device: str = "auto",
+        dtype: str = "bfloat16",
+        threads: int | None = None,
+    ) -> "TextModel":
+        """The model `mini`, of a folder, or of the hub.
+
+        Args:
+            base_model: Name or folder.
+            device: `cpu`, `cuda`, `cuda:1`, or `auto`: a GPU if there is one.
+            dtype: `bfloat16`, `float16` or `float32`.
+            threads: torch threads of this whole process; None leaves them.
+
+        Raises:
+            ConfigError: Unknown dtype, or the device is not there.
+            NotFoundError: There is no such model.
+            InputError: The folder holds no model that can be loaded.
+        """
+        if dtype not in DTYPES:
+            raise ConfigError(f"dtype={dtype!r}: must be bfloat16, float16 or float32")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"device={device!r}: there is no GPU here")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return cls(load_base(base_model, dtype), base_digest(base_model), device)
+
+    @property
+    def adapters(self) -> list[str]:
+        """Names of the loaded adapters."""
+        with self._lock:
+            return self._adapters.names
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        """Loads a fetched adapter artifact under `name`.
+
+        Raises:
+            ArtifactMismatch: It does not belong to this model and these prompts.
+        """
+        with self._lock:
+            self._adapters.load(name, Path(path))
+
+    def unload_adapter(self, name: str) -> None:
+        """Forgets an adapter.
+
+        Raises:
+            NotFoundError: It is not loaded.
+        """
+        with self._lock:
+            self._adapters.unload(name)
+
+    def generate(
+        self,
+        prompts: Sequence[list[Message]],
+        *,
+        adapter: str | None = None,
+        max_new_tokens: int = 96,
+    ) -> list[Generated]:
+        """One output a prompt, in order.
+
+        Raises:
+            NotFoundError: The adapter is not loaded.
+            InputError: A prompt and its output are longer than the model's context.
+        """
+        rendered = [self._render(prompt, max_new_tokens) for prompt in prompts]
+        outputs: dict[int, Generated] = {}
+        for rows in length_batches([len(ids) for ids in rendered], BATCH_TOKENS):
+            with self._answering(adapter):
+                made = self._generate_batch([rendered[row] for row in rows], max_new_tokens)
+            outputs.update(zip(rows, made, strict=True))
+        return [outputs[row] for row in range(len(prompts))]
+
+    def stream(
+        self, prompt: list[Message], *, adapter: str | None = None, max_new_tokens: int = 96
+    ) -> Iterator[str]:
+        """Pieces of the output as they are written; closing the iterator stops the model.
+
+        Raises:
+            NotFoundError: The adapter is not loaded.
+            InputError: Prompt and output are longer than the model's context.
+        """
+        ids = self._render(prompt, max_new_tokens)
+        tokens, stop = TokenQueue(), Stop()
+
+        def write() -> None:
+            error: BaseException | None = None
+            try:
+                with self._answering(adapter):
+                    self._model.generate(
+                        **self._inputs([ids]),
+                        generation_config=self._settings(max_new_tokens),
+                        streamer=tokens,
+                        stopping_criteria=StoppingCriteriaList([stop]),
+                    )
+            except BaseException as exc:  # the reading thread raises it
+                error = exc
+            tokens.close(error)
+
+        thread = threading.Thread(target=write, name="text-stream", daemon=True)
+        thread.start()
+        try:
+            yield from text_deltas(iter(tokens), self._decode)
+        finally:
+            stop.wanted.set()
+            thread.join()
+
+    @contextmanager
+    def _answering(self, adapter: str | None) -> Iterator[None]:
+        with self._lock, torch.inference_mode(), self._adapters.use(adapter):
+            yield
+
+    def _render(self, prompt: list[Message], max_new_tokens: int) -> list[int]:
+        ids = render_prompt(self._tokenizer, prompt, self.is_encoder_decoder)
+        limit = getattr(self._model.config, "max_position_embeddings", None)
+        if not self.is_encoder_decoder and limit and len(ids) + max_new_tokens > limit:
+            raise InputError(
+                f"prompt: {len(ids)} tokens and max_new_tokens={max_new_tokens} exceed the "
+                f"model's context of {limit}"
+            )
+        return ids
+
+    def _inputs(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
+        width = max(len(ids) for ids in rows)
+        pad = self._tokenizer.pad_token_id or 0
+        input_ids = torch.full((len(rows), width), pad)
+        attention_mask = torch.zeros_like(input_ids)
+        for i, ids in enumerate(rows):
+            # A causal model goes on at the right end, so its padding is at the left.
+            at = slice(0, len(ids)) if self.is_encoder_decoder else slice(width - len(ids), width)
+            input_ids[i, at] = torch.tensor(ids)
+            attention_mask[i, at] = 1
+        return {
+            "input_ids": input_ids.to(self._device),
+            "attention_mask": attention_mask.to(self._device),
+        }
+
+    def _generate_batch(self, rows: list[list[int]], max_new_tokens: int) -> list[Generated]:
+        recorder = LogprobRecorder(self._end_ids)
+        inputs = self._inputs(rows)
+        sequences = self._model.generate(
+            **inputs,
+            generation_config=self._settings(max_new_tokens),
+            logits_processor=LogitsProcessorList([recorder]),
+        )
+        start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
+        made = []
+        for ids, output, total in zip(
+            rows, sequences.tolist(), recorder.total.tolist(), strict=True
+        ):
+            tokens = self._until_end(output[start:])
+            made.append(
+                Generated(self._decode(tokens), len(ids), len(tokens), total / max(1, len(tokens)))
+            )
+        return made
+
+    def _settings(self, max_new_tokens: int) -> GenerationConfig:
+        return GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            # A quote repeats the document: the base model's own penalty must not forbid it.
+            repetition_penalty=1.0,
+            eos_token_id=self._end_ids,
+            pad_token_id=self._tokenizer.pad_token_id,
+            use_cache=True,
+        )
+
+    def _until_end(self, tokens: list[int]) -> list[int]:
+        for i, token in enumerate(tokens):
+            if token in self._end_ids:
+                return tokens[: i + 1]
+        return tokens
+
+    def _decode(self, tokens: list[int]) -> str:
+        shown = [token for token in tokens if token not in self._hidden_ids]
+        return str(self._tokenizer.decode(shown, skip_special_tokens=False)).strip()
+
+
+def length_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Rows in batches of similar length, each within `budget` padded tokens; longest first."""
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _end_ids(base: BaseModel) -> list[int]:
+    known = getattr(base.model.generation_config, "eos_token_id", None)
+    ids = known if isinstance(known, list) else [known] if known is not None else []
+    return sorted({*ids, end_token_id(base.tokenizer)})

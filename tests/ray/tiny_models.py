@@ -1,0 +1,92 @@
+"""Random models of some thousand weights, with a tokenizer of words and a chat template."""
+
+import random
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from train.features import Row
+
+WORDS = ["<pad>", "</s>", "<unk>", "<turn>", *(f"w{i}" for i in range(60))]
+TEMPLATE = (
+    "{% for message in messages %}<turn> {{ message.content }} {% endfor %}"
+    "{% if add_generation_prompt %}<turn>{% else %}</s>{% endif %}"
+)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word."""
+    words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.decoder = decoders.Sequence([decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<turn>"],
+        chat_template=TEMPLATE,
+    )
+
+
+def save_seq2seq(folder: Path) -> str:
+    """An encoder-decoder without dropout."""
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(WORDS),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def save_causal(folder: Path) -> str:
+    """A decoder with grouped heads."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def copying_rows(count: int, seed: int = 0) -> list[Row]:
+    """Rows whose answer is the beginning of the question, of many lengths."""
+    draw = random.Random(seed)
+    rows: list[Row] = []
+    for _ in range(count):
+        words = [f"w{draw.randrange(60)}" for _ in range(draw.randint(2, 12))]
+        rows.append(
+            {
+                "messages": [{"role": "user", "content": " ".join(words)}],
+                "completion": " ".join(words[: draw.randint(1, 4)]),
+            }
+        )
+    return rows

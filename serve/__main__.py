@@ -1,5 +1,6 @@
 """Commands: `run` (mounted as `rayraft serve`) and `ask`."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,10 @@ def run(
 
 
 def _serve(planned: RunFile) -> None:
+    if "RAY_ADDRESS" not in os.environ:
+        # Ray reads it when it is imported: a Ray of one machine then listens on loopback only
+        # (its token authentication is on by default).
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     # Importing Ray and Lance takes seconds, which --help and wrong arguments need not wait for.
     from data_pipelines.kb import KnowledgeBase
     from serve.app import resolve_store

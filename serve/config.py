@@ -152,6 +152,7 @@ def deployment_options(scale: ScaleConfig) -> dict[str, Any]:
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "health_check_timeout_s": 30,
         "graceful_shutdown_timeout_s": 5,
+        "max_constructor_retry_count": 3,  # what is wrong once is mostly wrong for ever
     }
 
 

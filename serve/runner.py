@@ -64,8 +64,6 @@ def start(run: RunFile) -> None:
             address=os.environ.get("RAY_ADDRESS", "local"),
             namespace="serve",
             include_dashboard=False,
-            # Nothing of a local Ray listens outside this machine; its token auth is on by default.
-            _node_ip_address=None if "RAY_ADDRESS" in os.environ else "127.0.0.1",
             log_to_driver=False,
             logging_level=logging.WARNING,
         )

@@ -1,0 +1,92 @@
+"""`python -m serve run` as a person runs it: a process of its own, the shipped model, Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import httpx2
+import psutil
+import pytest
+
+from tests.ray.serve_fakes import free_port
+from tests.ray.serve_store import make_store
+
+START_S = 240
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("command") / "store")
+
+
+def started(store, port):
+    """The process and the line that it printed once it was ready."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "serve", "run", "--store", store, "--port", str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    return child, child.stdout.readline()
+
+
+def stopped(child):
+    """Exit code after Ctrl-C."""
+    child.send_signal(signal.SIGINT)
+    try:
+        return child.wait(timeout=60)
+    finally:
+        child.stdout.close()
+
+
+def foreign_listeners(pid):
+    """Addresses off loopback on which the process or one below it listens."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    sockets = [c for process in family for c in process.net_connections(kind="tcp")]
+    listening = {c.laddr.ip for c in sockets if c.status == psutil.CONN_LISTEN}
+    assert listening, "at least the HTTP proxy listens"
+    return {ip for ip in listening if ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
+
+
+def test_serves_the_shipped_model_stops_on_ctrl_c_and_starts_again_on_the_same_port(store):
+    port = free_port()
+    for _ in range(2):
+        child, line = started(store, port)
+        try:
+            assert f"http://127.0.0.1:{port}" in line and "kb version" in line, line
+            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_S) as http:
+                body = {
+                    "model": "rayraft/rag",
+                    "messages": [{"role": "user", "content": "How much annual leave is there?"}],
+                }
+                whole = http.post("/v1/chat/completions", json=body)
+                assert whole.status_code == 200, whole.text
+                reply = whole.json()
+                assert reply["usage"]["prompt_tokens"] > 20
+                streamed = http.post("/v1/chat/completions", json={**body, "stream": True})
+                assert streamed.text.endswith("data: [DONE]\n\n")
+            assert foreign_listeners(child.pid) == set()
+            below = psutil.Process(child.pid).children(recursive=True)
+        finally:
+            code = stopped(child)
+        assert code == 0
+        deadline = time.monotonic() + 30
+        while any(process.is_running() for process in below):
+            assert time.monotonic() < deadline, "processes outlived the service"
+            time.sleep(0.2)
+
+
+def test_ask_answers_from_a_store_in_process(store):
+    question, options = "How much annual leave is there?", ["--mode", "rag", "--explain"]
+    done = subprocess.run(
+        [sys.executable, "-m", "serve", "ask", question, "--store", store, *options],
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "leave.md" in done.stdout and "retrieve" in done.stdout

@@ -96,20 +96,19 @@ def _features(
             pq.read_table(Path(folder) / f"{side}.parquet") for side in ("train", "validation")
         ]
     features, validation = (_encode(table, config) for table in tables)
-    if features.count() == 0:
+    expected = tables[0].num_rows * (2 if config.method == "mixed" else 1)
+    made = features.count()
+    if made == 0:
         raise InputError(
-            f"{source.uri}: none of its {tables[0].num_rows} training examples makes a row of method "
+            f"{source.uri}: none of {tables[0].num_rows} training examples makes a row of method "
             f"{config.method} within max_prompt_tokens={config.max_prompt_tokens} and "
             f"max_completion_tokens={config.max_completion_tokens}"
         )
-    made = features.count()
-    per_example = 2 if config.method == "mixed" else 1
-    logger.info("%d examples gave %d rows", tables[0].num_rows, made)
-    if made < tables[0].num_rows * per_example:
+    if made < expected:
         logger.warning(
             "%d of %d training rows are left out (too long, or no answer to learn by heart)",
-            tables[0].num_rows * per_example - made,
-            tables[0].num_rows * per_example,
+            expected - made,
+            expected,
         )
     return features, validation
 

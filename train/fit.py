@@ -16,7 +16,7 @@ import ray.data
 import ray.train
 import ray.train.torch
 import torch.distributed as dist
-import transformers
+from transformers.utils.logging import disable_progress_bar
 
 from rayraft.errors import ArtifactMismatch, InputError
 from rayraft.models.base import base_digest, load_base
@@ -171,7 +171,7 @@ def _quiet() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("train").setLevel(logging.INFO)
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
+    disable_progress_bar()
     warnings.simplefilter("ignore", FutureWarning)  # torch's, about names that DeepSpeed uses
 
 

@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from rayraft.errors import InputError, NotFoundError
 
@@ -82,6 +83,7 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
     """
     folder = base_folder(base_model)
     config = _config(folder)
+    disable_progress_bar()  # loading is one step of somebody else's progress
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     try:
         # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.

@@ -11,11 +11,11 @@ import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
-from tests.ray.tiny_models import copying_rows, save_causal, save_seq2seq
 
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError
 from rayraft.models.base import load_base
+from tests.ray.tiny_models import copying_rows, save_causal, save_seq2seq
 from train.checkpoints import TrainState, gather_weights, read_state, save_state
 from train.config import TrainConfig
 from train.features import encode_rows

@@ -1,0 +1,157 @@
+"""Ray Train with two workers: the same result as with one, also after a kill."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray.train
+import torch
+from safetensors.torch import load_file
+
+import train.fit
+from rayraft.config import load
+from tests.ray.tiny_models import copying_rows, save_seq2seq
+from train.config import TrainConfig
+from train.fit import CURVE, FitResult, RunPlace, fit_rows
+
+STEPS = 12
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def settings(base: str, *overrides: str) -> TrainConfig:
+    return load(
+        TrainConfig,
+        None,
+        [
+            f"base_model={base}",
+            "tuning=full",
+            "precision=fp32",
+            f"max_steps={STEPS}",
+            "global_batch_size=8",
+            "micro_batch_tokens=48",
+            "max_prompt_tokens=32",
+            "max_completion_tokens=8",
+            "learning_rate=0.003",
+            "log_every_steps=1",
+            "checkpoint_every_steps=4",
+            "collective_timeout_s=60",
+            *overrides,
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_seq2seq(tmp_path_factory.mktemp("t5"))
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_cluster: None, base: str, storage: str) -> FitResult:
+    """Two workers from the first to the last step."""
+    rows, held_out = copying_rows(60), copying_rows(20, seed=1)
+    return fit_rows(settings(base), rows, RunPlace(storage, "undisturbed"), held_out)
+
+
+def dying_worker(flag: Path, curve: Path, step: int) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, in which worker 1 is killed once after `step`."""
+    whole = train.fit.train_worker
+
+    def worker(values: dict[str, Any]) -> None:
+        def kill() -> None:
+            while not flag.exists():
+                time.sleep(0.01)
+                if curve.exists() and len(curve.read_text().splitlines()) >= step:
+                    flag.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        if ray.train.get_context().get_world_rank() == 1:
+            threading.Thread(target=kill, daemon=True).start()
+        whole(values)
+
+    return worker
+
+
+def weights(result: FitResult) -> dict[str, torch.Tensor]:
+    with result.checkpoint.as_directory() as folder:
+        return load_file(Path(folder) / "state.safetensors")
+
+
+def assert_same_end(left: FitResult, right: FitResult) -> None:
+    one, other = weights(left), weights(right)
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def steps_logged(storage: str, name: str) -> list[int]:
+    lines = (Path(storage) / name / CURVE).read_text().splitlines()
+    return [int(json.loads(line)["step"]) for line in lines]
+
+
+def losses(result: FitResult) -> list[float]:
+    return [point["loss"] for point in result.curve if "loss" in point]
+
+
+def test_result_has_metrics_curve_and_a_loadable_model(
+    undisturbed: FitResult, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    assert len(losses(undisturbed)) == STEPS
+    assert losses(undisturbed)[-1] < losses(undisturbed)[0]
+    assert undisturbed.metrics["step"] == STEPS
+    assert undisturbed.metrics["validation_loss"] > 0
+    folder = undisturbed.export_to(tmp_path)
+    AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    trained = weights(undisturbed)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, trained[f"weight.{name}"]), name
+
+
+def test_one_worker_computes_what_two_do(undisturbed: FitResult, base: str, storage: str) -> None:
+    config = settings(base, "workers.count=1", "micro_batch_tokens=4096")
+    alone = fit_rows(config, copying_rows(60), RunPlace(storage, "alone"))
+    assert losses(alone) == pytest.approx(losses(undisturbed), abs=2e-4)
+
+
+def test_run_goes_on_after_a_killed_worker(
+    undisturbed: FitResult, base: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag, curve = Path(storage) / "killed", Path(storage) / "disturbed" / CURVE
+    monkeypatch.setattr(train.fit, "train_worker", dying_worker(flag, curve, step=6))
+    config = settings(base, "max_failures=1")
+    disturbed = fit_rows(config, copying_rows(60), RunPlace(storage, "disturbed"))
+    assert flag.exists()
+    again = steps_logged(storage, "disturbed")
+    assert len(again) > STEPS  # some steps were done twice,
+    assert again.count(1) == 1  # but not from the beginning
+    assert losses(disturbed) == pytest.approx(losses(undisturbed), abs=1e-4)
+    assert_same_end(disturbed, undisturbed)
+
+
+def test_another_number_of_workers_goes_on_where_a_failed_run_stopped(
+    undisturbed: FitResult, base: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag, curve = Path(storage) / "killed-2", Path(storage) / "failed" / CURVE
+    place, rows = RunPlace(storage, "failed"), copying_rows(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(train.fit, "train_worker", dying_worker(flag, curve, step=6))
+        with pytest.raises(ray.train.TrainingFailedError):
+            fit_rows(settings(base, "max_failures=0"), rows, place)
+    done = len(steps_logged(storage, "failed"))
+    finished = fit_rows(settings(base, "workers.count=1"), rows, place)
+    assert steps_logged(storage, "failed")[done] in (5, 9)  # a checkpoint is at 4 and at 8
+    assert losses(finished) == pytest.approx(losses(undisturbed), abs=2e-4)
+    assert_same_end(finished, undisturbed)

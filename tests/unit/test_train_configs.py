@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rayraft.config import load
+from rayraft.errors import ConfigError
+from train.config import TrainConfig, learning_rate
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "train").glob("lora*.yaml"))
+
+
+def test_there_are_shipped_configurations() -> None:
+    assert [path.name for path in SHIPPED] == ["lora.yaml", "lora_zero3_gpu.yaml"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_configurations_are_valid_and_survive_the_way_to_the_worker(path: Path) -> None:
+    config = load(TrainConfig, path)
+    assert TrainConfig(**config.model_dump()) == config
+    assert TrainConfig(**yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("lora.rank=8", "unknown key lora.rank"),
+        ("learning_rate=0", "learning_rate=0"),
+        ("zero_stage=4", "zero_stage=4"),
+        ("precision=int8", "precision='int8'"),
+        ("workers.count=0", "workers.count=0"),
+        ("workers.gpus_per_worker=0.5", "must be 0 or 1"),
+        ("micro_batch_tokens=100", "micro_batch_tokens=100: must hold one row"),
+        ("freeze=[encoder]", "only for tuning=full"),
+        ("zero_stage=0", "zero_stage=0: needs precision=fp32"),
+        ("precision=fp16", "needs workers.gpus_per_worker=1"),
+    ],
+)
+def test_wrong_values_are_one_line_that_names_the_field(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(TrainConfig, None, [override])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_field_says_what_it_means_or_is_plain() -> None:
+    plain = {"tuning", "lora", "learning_rate", "adam_betas", "epochs", "seed", "workers"}
+    plain |= {"log_every_steps", "gradient_checkpointing"}
+    silent = {name for name, field in TrainConfig.model_fields.items() if not field.description}
+    assert silent <= plain
+
+
+def test_learning_rate_rises_then_falls_to_its_end() -> None:
+    config = load(TrainConfig, None, ["warmup_fraction=0.1", "final_learning_rate_fraction=0.2"])
+    rates = [learning_rate(step, 100, config) for step in range(100)]
+    peak = rates.index(max(rates))
+    assert peak == 10
+    assert rates[peak] == config.learning_rate
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[0] > 0
+    assert rates[-1] == pytest.approx(0.2 * config.learning_rate, rel=0.05)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_shortest_runs_have_a_rate_too(total: int) -> None:
+    config = TrainConfig()
+    assert all(0 < learning_rate(s, total, config) <= config.learning_rate for s in range(total))

@@ -52,11 +52,12 @@ def ingest(
     settings = load(IngestConfig, config, overrides)
     find_files(names)  # a wrong path is said at once, before Ray starts
 
-    from data_pipelines.ingest_job import run_ingest
     from data_pipelines.progress import progress_bar
     from data_pipelines.ray_session import ray_session
 
     with ray_session(), progress_bar("documents embedded") as advance:
+        from data_pipelines.ingest_job import run_ingest  # Lance warns if Ray is started after it
+
         report = run_ingest(names, store, settings, advance)
     typer.echo(ingest_summary(report, store))
 

@@ -17,8 +17,8 @@ class EmbeddingConfig(Config):
 
     embedder: str = "minilm"
     """Name of the embedder; a store keeps the one it was made with."""
-    actors: int = Field(default=2, ge=1)
-    """Embedding actors that run at the same time."""
+    actors: int | None = Field(default=None, ge=1)
+    """Embedding actors that run at the same time; null for as many as the cluster has CPUs for."""
     threads: int = Field(default=1, ge=1)
     """Torch threads, and Ray CPUs, of each actor."""
     batch_chunks: int = Field(default=256, ge=1)

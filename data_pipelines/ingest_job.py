@@ -22,6 +22,7 @@ from data_pipelines.ingest import Found, Plan, commit_rows, plan_ingest
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance
 from data_pipelines.quarantine import Rejected, write_quarantine
+from data_pipelines.ray_session import cluster_actors
 from data_pipelines.readers import read_file
 from data_pipelines.sources import SourceFile, find_files
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
@@ -103,7 +104,7 @@ def run_ingest(
     rejected += plan.duplicates
     write_quarantine(store, rejected)
     embedding_started = time.perf_counter()
-    rows = _collect(_embed(documents, plan, config), len(plan.keys), advance)
+    rows = _embed_all(documents, plan, config, advance)
     embed_seconds = time.perf_counter() - embedding_started
     version = commit_rows(kb, rows) if rows.num_rows else kb.version
     return IngestReport(
@@ -192,36 +193,47 @@ def _summary(documents: ray.data.Dataset) -> tuple[list[Found], list[Rejected]]:
     return found, rejected
 
 
-def _embed(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> ray.data.Dataset:
+def _embed_all(
+    documents: ray.data.Dataset, plan: Plan, config: IngestConfig, advance: Advance
+) -> pa.Table:
+    if not plan.keys:
+        return pa.table({"tokens": pa.array([], pa.int64())})
+    tables = []
+    done = 0
+    for batch in _embedded(documents, plan, config).iter_batches(
+        batch_size=None, batch_format="pyarrow"
+    ):
+        tables.append(batch)
+        done += int(pc.sum(pc.equal(batch["position"], 0)).as_py() or 0)
+        advance(done, len(plan.keys))
+    return pa.concat_tables(tables)
+
+
+def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> ray.data.Dataset:
     settings = config.embedding
     keys = ray.put(pa.array(sorted(plan.keys), pa.int64()))
     chunk = partial(
         chunk_batch, embedder=settings.embedder, chunk_tokens=config.chunking.chunk_tokens
     )
+    actors = settings.actors or cluster_actors(settings.threads)
+    # The actors may hold every CPU there is. What feeds them is light and must not wait for one.
+    feeding: dict[str, Any] = {
+        "batch_format": "pyarrow",
+        "num_cpus": 0,
+        "compute": ray.data.TaskPoolStrategy(size=actors),
+    }
     return (
-        documents.map_batches(partial(keep_batch, keys=keys), batch_format="pyarrow")
-        .map_batches(chunk, batch_size=_CHUNKING_DOCUMENTS, batch_format="pyarrow")
+        documents.map_batches(partial(keep_batch, keys=keys), **feeding)
+        .map_batches(chunk, batch_size=_CHUNKING_DOCUMENTS, **feeding)
         .map_batches(
             EmbedChunks,
             batch_size=settings.batch_chunks,
             batch_format="pyarrow",
             fn_constructor_args=(settings.embedder, settings.threads),
-            compute=ray.data.ActorPoolStrategy(size=settings.actors),
+            compute=ray.data.ActorPoolStrategy(size=actors),
             num_cpus=settings.threads,
         )
     )
-
-
-def _collect(dataset: ray.data.Dataset, total: int, advance: Advance) -> pa.Table:
-    tables = [pa.table({"tokens": pa.array([], pa.int64())})]
-    done = 0
-    if total:
-        tables = []
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            tables.append(batch)
-            done += int(pc.sum(pc.equal(batch["position"], 0)).as_py() or 0)
-            advance(done, total)
-    return pa.concat_tables(tables)
 
 
 def keep_batch(batch: pa.Table, keys: "ray.ObjectRef[pa.Array]") -> pa.Table:

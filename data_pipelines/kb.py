@@ -15,21 +15,23 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_pipelines.kb_table import (
+    ROW_ID,
     SEARCH_COLUMN,
     bm25,
     check_embedder,
     create_table,
     kb_uri,
     merge_rows,
+    rows_condition,
     sql_text,
     stored_rows,
+    update_index,
 )
 from data_pipelines.schema import chunk_schema, document_from_rows, embedder_of
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.models.spec import EmbedderSpec
 from rayraft.records import Document
 
-ROW_ID = "_rowid"
 COMMIT_ATTEMPTS = 8
 
 
@@ -139,7 +141,7 @@ class KnowledgeBase:
         Not needed for right results: rows outside the index are searched one by one.
         """
         if self.unindexed_chunks():
-            self._writer().optimize.optimize_indices()
+            update_index(self._writer())
         return self.checkout_latest()
 
     def unindexed_chunks(self) -> int:
@@ -194,13 +196,9 @@ class KnowledgeBase:
             raise InputError(f"delta since={since}: this is version {self.version}")
         older = self._at(since)
         removed = np.setdiff1d(older._row_ids(), self._row_ids(), assume_unique=True)
-        changed = f"_row_last_updated_at_version > {since}"
         names = [*chunk_schema(self.embedder.dim).names, ROW_ID]
-        upserted = self._read(names, changed)
-        listed = (
-            f"{ROW_ID} IN ({','.join(map(str, removed.tolist()))})" if len(removed) else "false"
-        )
-        gone = older._read(["chunk_id"], listed)["chunk_id"].to_pylist()
+        upserted = self._read(names, f"_row_last_updated_at_version > {since}")
+        gone = older._read(["chunk_id"], rows_condition(removed))["chunk_id"].to_pylist()
         # A document that was removed and came back has new rows under its old chunk ids.
         still_there = set(upserted["chunk_id"].to_pylist())
         return Delta(self.version, upserted, sorted(set(gone) - still_there))

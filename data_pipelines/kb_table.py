@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import lance
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from lance.dataset import serialize_row_addrs
 
@@ -15,6 +17,7 @@ from rayraft.models.spec import EmbedderSpec
 
 logger = logging.getLogger(__name__)
 
+ROW_ID = "_rowid"
 SEARCH_COLUMN = "search_text"
 
 
@@ -74,12 +77,30 @@ def merge_rows(dataset: Any, rows: pa.Table, replaced: Collection[str]) -> bool:
         merge = merge.when_not_matched_by_source_delete(f"document_id IN ({listed})")
     try:
         merge.execute(rows)
-    except OSError as exc:  # Lance has no type of its own for it
-        if "concurrent" not in str(exc).lower() and "conflict" not in str(exc).lower():
+    except OSError as exc:
+        if not _is_conflict(exc):
             raise
         logger.info("commit lost against another writer: %s", exc)
         return False
     return True
+
+
+def update_index(dataset: Any) -> None:
+    """Brings the full-text index up to the data, unless another writer commits meanwhile.
+
+    Then its own update, or that of the next writer, covers the rest.
+    """
+    try:
+        dataset.optimize.optimize_indices()
+    except OSError as exc:
+        if not _is_conflict(exc):
+            raise
+        logger.info("index update left to another writer: %s", exc)
+
+
+def rows_condition(row_ids: npt.NDArray[np.int64]) -> str:
+    """SQL condition that holds for these rows alone."""
+    return f"{ROW_ID} IN ({','.join(map(str, row_ids.tolist()))})" if len(row_ids) else "false"
 
 
 def bm25(
@@ -99,3 +120,8 @@ def bm25(
     ).to_table()
     hits = zip(table["chunk_id"].to_pylist(), table["_score"].to_pylist(), strict=True)
     return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+
+
+def _is_conflict(error: OSError) -> bool:
+    # Lance has no type of its own for it.
+    return any(word in str(error).lower() for word in ("concurrent", "conflict"))

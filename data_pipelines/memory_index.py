@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_pipelines.filters import Mask, RowFilter, Where
-from data_pipelines.kb import ROW_ID, KnowledgeBase
+from data_pipelines.kb import KnowledgeBase
+from data_pipelines.kb_table import ROW_ID
 from data_pipelines.schema import vector_matrix
 
 _FAISS: Any = faiss  # its type stubs know the C++ signatures, not those of its Python layer

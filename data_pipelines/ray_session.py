@@ -30,4 +30,5 @@ def ray_session() -> Iterator[None]:
 
 def cluster_actors(cpus_per_actor: float, at_most: int = 16) -> int:
     """As many actors as the cluster has CPUs for; each holds models and index in memory."""
-    return max(1, min(at_most, int(ray.cluster_resources().get("CPU", 1) // cpus_per_actor)))
+    cpus: float = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
+    return max(1, min(at_most, int(cpus // cpus_per_actor)))

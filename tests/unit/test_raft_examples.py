@@ -123,7 +123,7 @@ def test_split_is_by_document_and_order_is_by_id():
         *examples,
         *[e.model_copy(update={"example_id": e.example_id + "b"}) for e in examples],
     ]
-    sides = {}
+    sides: dict[str, str] = {}
     for e in with_split(twice, RaftConfig(validation_fraction=0.3)):
         assert sides.setdefault(e.document_id, e.split) == e.split
     assert set(sides.values()) == {"train", "validation"}

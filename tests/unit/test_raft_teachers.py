@@ -56,6 +56,7 @@ def test_answers_count_as_words_and_not_as_letters():
 def test_a_piece_is_found_whatever_its_case_and_line_breaks():
     text = "The Parcel\n  fee is 5."
     span = find_span(text, "the parcel fee")
+    assert span is not None
     assert text[span.start : span.end] == "The Parcel\n  fee"
     assert find_span(text, "no such words") is None
     assert find_span(text, " ") is None
@@ -229,11 +230,19 @@ def test_a_busy_endpoint_is_tried_again_and_a_dead_one_is_counted():
     assert (len(calls), len(result.written)) == (3, 1)
 
     calls.clear()
-    dead = openai_teacher(lambda sent: calls.append(sent) or httpx2.Response(500), max_retries=2)
+
+    def always(status):
+        def handler(sent):
+            calls.append(sent)
+            return httpx2.Response(status)
+
+        return handler
+
+    dead = openai_teacher(always(500), max_retries=2)
     assert dead.write([request()])[0].dropped == {"teacher_error": 1}
     assert len(calls) == 3
 
     calls.clear()
-    refused = openai_teacher(lambda sent: calls.append(sent) or httpx2.Response(401))
+    refused = openai_teacher(always(401))
     assert refused.write([request()])[0].dropped == {"teacher_error": 1}
     assert len(calls) == 1

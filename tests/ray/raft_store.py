@@ -1,0 +1,78 @@
+"""A store with a real knowledge base, and a teacher's endpoint on the loopback interface."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from data_pipelines.ingest import ingest_documents
+from data_pipelines.kb import KnowledgeBase
+from rayraft.models.embedder import Embedder
+from rayraft.records import Document
+
+CITIES = ["Hanoi", "Hue", "Vinh", "Oslo", "Bergen", "Turin", "Porto", "Gdansk", "Lviv", "Split"]
+
+
+def documents():
+    """One short policy a city with a fee of its own, and one document for `hr` alone."""
+    made = [
+        Document(
+            document_id=f"fees/{city}.md",
+            title=f"Fees in {city}",
+            text=(
+                f"The parcel fee in {city} is {11 + 7 * i} euros for every customer. "
+                f"The desk in {city} opens at {5 + i} in the morning on all days."
+            ),
+        )
+        for i, city in enumerate(CITIES)
+    ]
+    secret = "The parcel fee in Secretville is 999 euros for every employee of the company."
+    return [*made, Document(document_id="hr.md", title="Secretville", text=secret, acl=["hr"])]
+
+
+def make_store(folder):
+    """The store's path and its knowledge base."""
+    embedder = Embedder.load(threads=1)
+    kb = KnowledgeBase.create_or_open(str(folder), embedder.spec)
+    ingest_documents(documents(), kb, embedder)
+    return str(folder), KnowledgeBase.open(str(folder))
+
+
+class _Teacher(BaseHTTPRequestHandler):
+    """Asks for the fee; of Oslo with a quote that nobody wrote, of Turin not at all."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        city, fee = re.search(
+            r"fee in (\w+) is (\d+ euros)", body["messages"][1]["content"]
+        ).groups()
+        self.server.asked.append(city)
+        quote = "Nobody wrote this." if city == "Oslo" else f"The parcel fee in {city} is {fee}"
+        row = {"question": f"What does a parcel to {city} cost?", "quote": quote, "answer": fee}
+        content = "no json" if city == "Turin" else json.dumps({"examples": [row]})
+        sent = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def teacher_endpoint() -> Iterator[ThreadingHTTPServer]:
+    """A server with `url` and the cities it was `asked` about."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Teacher)
+    server.asked = []
+    server.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -5,7 +5,8 @@ import pytest
 
 from data_pipelines.artifacts import find, read_manifest
 from data_pipelines.raft import build_raft_examples
-from data_pipelines.raft_examples import RaftConfig
+from data_pipelines.raft_examples import RaftConfig, WorkerConfig
+from data_pipelines.teachers import TeacherConfig
 from rayraft.errors import InputError, NotFoundError
 from rayraft.records import RaftExample
 from tests.ray.raft_store import make_store, teacher_endpoint
@@ -23,10 +24,10 @@ def endpoint():
 
 
 def config(endpoint, **settings):
-    teacher = {"kind": "openai", "url": endpoint.url, "max_retries": 0}
+    teacher = TeacherConfig(kind="openai", url=endpoint.url, max_retries=0)
     workers = {"actors": 1, "batch_chunks": 8}
     given = {"questions_per_chunk": 1, "validation_fraction": 0.2, "workers": workers, **settings}
-    return RaftConfig(teacher=teacher, **given)
+    return RaftConfig.model_validate({"teacher": teacher, **given})
 
 
 def read(store, run, side):
@@ -98,15 +99,15 @@ def test_wrong_runs_are_refused_before_anything_is_asked_or_written(
     with pytest.raises(NotFoundError, match="no knowledge base"):
         build_raft_examples(str(tmp_path / "nothing"), config(endpoint), "x")
     with pytest.raises(NotFoundError, match="base model 'no/such'"):
-        build_raft_examples(path, RaftConfig(teacher={"base_model": "no/such"}), "x")
+        build_raft_examples(path, RaftConfig(teacher=TeacherConfig(base_model="no/such")), "x")
     assert endpoint.asked == []
     assert not Path(path, "raft", "x").exists()
 
 
 def test_a_dead_endpoint_ends_in_one_clear_error_and_no_artifact(ray_cluster, store):
     path, _ = store
-    teacher = {"kind": "openai", "url": "http://127.0.0.1:9/v1", "max_retries": 0}
-    dead = RaftConfig(teacher=teacher, workers={"actors": 1})
+    teacher = TeacherConfig(kind="openai", url="http://127.0.0.1:9/v1", max_retries=0)
+    dead = RaftConfig(teacher=teacher, workers=WorkerConfig(actors=1))
     with pytest.raises(InputError, match=r"no example is left of 10 chunks \(teacher_error 10\)"):
         build_raft_examples(path, dead, "dead")
     assert not Path(path, "raft", "dead").exists()

@@ -86,7 +86,6 @@ def load_weights(module: torch.nn.Module, folder: Path) -> None:
 
 def load_optimizer(engine: Any, folder: Path, step: int) -> None:
     """Puts master weights and moments into a fresh engine. Collective."""
-    _create_moments(engine)
     with safe_open(folder / TENSORS, framework="pt") as tensors:
         for name, parameter in trainable(engine.module).items():
             _set(parameter, tensors.get_tensor(f"weight.{name}"), engine=engine)
@@ -96,8 +95,12 @@ def load_optimizer(engine: Any, folder: Path, step: int) -> None:
         values["step"].fill_(step)
 
 
-def _create_moments(engine: Any) -> None:
-    # Optimizers make their state in their first step; the flat tensors they will step on are known.
+def create_moments(engine: Any) -> None:
+    """Gives a fresh engine's optimizer its state, all zero.
+
+    Optimizers make it in their first step; DeepSpeed links what it finds after the step of the
+    first parameter group, and could not gather the moments of the others.
+    """
     optimizer = engine.basic_optimizer
     flat = getattr(engine.optimizer, "fp32_partitioned_groups_flat", None)  # ZeRO-3's
     for tensor in flat or [p for group in optimizer.param_groups for p in group["params"]]:

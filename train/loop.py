@@ -20,7 +20,13 @@ import torch
 import torch.distributed as dist
 
 from train.batching import IntArray, StepPlan, epoch_batches, plan_step, steps_per_epoch
-from train.checkpoints import TrainState, load_optimizer, load_weights, read_state
+from train.checkpoints import (
+    TrainState,
+    create_moments,
+    load_optimizer,
+    load_weights,
+    read_state,
+)
 from train.config import TrainConfig, learning_rate
 from train.deepspeed_config import deepspeed_config
 from train.rows import EncodedRows
@@ -117,6 +123,7 @@ def start_engine(model: torch.nn.Module, config: TrainConfig, world: World) -> A
         config=deepspeed_config(config, world.size),
         dist_init_required=False,
     )
+    create_moments(engine)
     return engine
 
 

@@ -17,7 +17,8 @@ def render_prompt(
     A causal model's prompt ends where the assistant's turn begins.
 
     Raises:
-        InputError: The tokenizer has no chat template.
+        InputError: The tokenizer has no chat template, or cannot write a control token that stands
+            in a message as plain text.
     """
     if not tokenizer.chat_template:
         raise InputError(f"tokenizer {tokenizer.name_or_path}: it has no chat template")
@@ -25,12 +26,15 @@ def render_prompt(
     generation = not is_encoder_decoder
     # Control tokens that stand in a document or a question are encoded as plain text: nobody's
     # document can end its turn and begin another one.
-    ids: Any = tokenizer.apply_chat_template(
-        chat,
-        add_generation_prompt=generation,
-        sanitize_control_tokens=True,
-        return_dict=False,
-    )
+    try:
+        ids: Any = tokenizer.apply_chat_template(
+            chat,
+            add_generation_prompt=generation,
+            sanitize_control_tokens=True,
+            return_dict=False,
+        )
+    except ValueError as exc:  # its vocabulary has no other way to write such a text
+        raise InputError(f"prompt: {exc}") from exc
     # Most chat templates write the special tokens; where one does not, the tokenizer adds its own.
     if ids and {ids[0], ids[-1]} & set(tokenizer.all_special_ids):
         return list(ids)

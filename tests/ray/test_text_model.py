@@ -86,6 +86,7 @@ def test_stream_gives_the_same_text_in_pieces(model: TextModel) -> None:
 
 
 @both
+@torch.no_grad()
 def test_mean_logprob_is_that_of_the_tokens_written(
     model: TextModel, folders: dict[str, Path]
 ) -> None:
@@ -111,9 +112,13 @@ def test_mean_logprob_is_that_of_the_tokens_written(
 
 
 def test_leaving_a_stream_stops_the_model(model: TextModel) -> None:
+    steps: list[int] = []
+    hook = model._model.decoder.register_forward_hook(lambda *_: steps.append(1))
     stream = model.stream(PROMPTS[1], max_new_tokens=4000)
-    next(stream)
+    assert next(stream)
     stream.close()
+    hook.remove()
+    assert len(steps) < 3000
     assert model.generate(PROMPTS[:1], max_new_tokens=2)  # the lock is free again
 
 

@@ -1,6 +1,8 @@
 """`python -m data_pipelines ingest|search|raft`: Ray and torch are imported inside the commands."""
 
 import json
+import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +57,7 @@ def ingest(
     from data_pipelines.progress import progress_bar
     from data_pipelines.ray_session import ray_session
 
+    _quiet_ray_data()
     with ray_session(), progress_bar("documents embedded") as advance:
         from data_pipelines.ingest_job import run_ingest  # Lance warns if Ray is started after it
 
@@ -92,6 +95,12 @@ def search(
 
 
 raft_command.register(app)
+
+
+def _quiet_ray_data() -> None:
+    # It tells every stage's plan and its own advice on a person's screen.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="The (minimum|maximum) number of concurrent")
 
 
 def parse_where(text: str | None) -> dict[str, Any] | None:

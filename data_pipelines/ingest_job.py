@@ -34,8 +34,9 @@ _FILE_KEYS = 2**32
 """Documents that one file can hold: a document's key is its file's number times this, plus its
 own."""
 
-_CHUNKING_DOCUMENTS = 64
-"""Documents that one chunking task takes."""
+_BLOCKS_PER_ACTOR = 8
+_MAX_BLOCK_DOCUMENTS = 64
+"""A chunking task takes one block of documents: at most so many, fewer in a small job."""
 
 _READ_SCHEMA = pa.schema(
     [
@@ -222,9 +223,12 @@ def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> 
         "num_cpus": 0,
         "compute": ray.data.TaskPoolStrategy(size=actors),
     }
+    # Blocks small enough to occupy all actors, even when everything came from one large file.
+    block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
     return (
         documents.map_batches(partial(keep_batch, keys=keys), **feeding)
-        .map_batches(chunk, batch_size=_CHUNKING_DOCUMENTS, **feeding)
+        .repartition(target_num_rows_per_block=min(block_documents, _MAX_BLOCK_DOCUMENTS))
+        .map_batches(chunk, batch_size=None, **feeding)
         .map_batches(
             EmbedChunks,
             batch_size=settings.batch_chunks,

@@ -108,13 +108,38 @@ def test_a_wrong_path_or_another_embedder_leaves_the_store_as_it_was(folder: Pat
     assert KnowledgeBase.open(str(store)).version == version
 
 
-KILLED = """
+KILLED_JOB = """
 import os, signal, sys
 import ray
 import data_pipelines.ingest_job as job
-import data_pipelines.kb as kb_module
 from data_pipelines.config import IngestConfig
+
+moment, folder, store, temp = sys.argv[1:]
+
+def kill(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+advance = lambda done, total: None
+if moment == "documents read":
+    job.plan_ingest = kill
+elif moment == "some chunks embedded":
+    advance = kill
+ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=temp,
+         object_store_memory=256 * 2**20, log_to_driver=False)
+config = IngestConfig.model_validate({"embedding": {"actors": 1, "batch_chunks": 4}})
+job.run_ingest([folder], store, config, advance)
+"""
+
+# What the job does after its last Ray stage, where Ray has no part any more.
+KILLED_COMMIT = """
+import os, signal, sys
+import data_pipelines.kb as kb_module
+from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.readers import read_file
+from data_pipelines.sources import find_files
+from rayraft.models.embedder import Embedder
+from rayraft.records import Document
 
 moment, folder, store, temp = sys.argv[1:]
 
@@ -122,52 +147,46 @@ def kill(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 def write_data_then_kill(dataset, rows, replaced):
-    dataset.merge_insert("chunk_id").when_not_matched_insert_all().execute_uncommitted(rows)
+    merge = dataset.merge_insert("chunk_id").when_matched_update_all()
+    merge.when_not_matched_insert_all().execute_uncommitted(rows)
     kill()
 
-advance = lambda done, total: None
-if moment == "documents read":
-    job.plan_ingest = kill
-elif moment == "some chunks embedded":
-    advance = kill
-elif moment == "data written, not committed":
+if moment == "data written, not committed":
     kb_module.merge_rows = write_data_then_kill
 elif moment == "committed, not indexed":
     KnowledgeBase.optimize = kill
-ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=temp,
-         object_store_memory=256 * 2**20, log_to_driver=False)
-config = IngestConfig.model_validate({"embedding": {"actors": 1, "batch_chunks": 4}})
-job.run_ingest([folder], store, config, advance)
-print("not killed")
+found = [item for file in find_files([folder])[0] for item in read_file(file, 1)]
+documents = [item for item in found if isinstance(item, Document)]
+ingest_documents(documents, KnowledgeBase.open(store), Embedder.load())
 """
+MOMENTS = {
+    "documents read": KILLED_JOB,
+    "some chunks embedded": KILLED_JOB,
+    "data written, not committed": KILLED_COMMIT,
+    "committed, not indexed": KILLED_COMMIT,
+}
 
 
 def ingest_and_die(moment: str, folder: Path, store: Path) -> None:
-    """A real process with a Ray of its own, dead by SIGKILL at the moment."""
+    """A real process, with a Ray of its own, dead by SIGKILL at the moment."""
     with tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp", ignore_cleanup_errors=True) as temp:
         process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, moment, str(folder), str(store), temp],
+            [sys.executable, "-c", MOMENTS[moment], moment, str(folder), str(store), temp],
             cwd=ROOT,
-            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
             text=True,
         )
-        out, err = process.communicate(timeout=300)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its Ray
-    assert process.returncode == -signal.SIGKILL, (out, err)
+        try:
+            _, errors = process.communicate(timeout=300)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its Ray
+            process.wait()
+    assert process.returncode == -signal.SIGKILL, errors
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "documents read",
-        "some chunks embedded",
-        "data written, not committed",
-        "committed, not indexed",
-    ],
-)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_after_kill_9_the_last_version_is_readable_and_the_next_run_completes_it(
     moment: str, folder: Path, tmp_path: Path
 ):

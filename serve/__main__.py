@@ -1,6 +1,7 @@
 """Commands: `run` (mounted as `rayraft serve`) and `ask`."""
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +51,8 @@ def _serve(planned: RunFile) -> None:
         # Ray reads it when it is imported: a Ray of one machine then listens on loopback only
         # (its token authentication is on by default).
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    # Ray forks and execs at once, which Lance's warning does not tell from a fork that goes on.
+    warnings.filterwarnings("ignore", message="lance is not fork-safe")
     # Importing Ray and Lance takes seconds, which --help and wrong arguments need not wait for.
     from data_pipelines.kb import KnowledgeBase
     from serve.app import resolve_store

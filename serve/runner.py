@@ -67,6 +67,7 @@ def start(run: RunFile) -> None:
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     ray.serve.start(
         proxy_location="HeadOnly",

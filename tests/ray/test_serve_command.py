@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import grpc
 import httpx2
 import psutil
 import pytest
@@ -41,13 +42,27 @@ def stopped(child):
         child.stdout.close()
 
 
-def foreign_listeners(pid):
-    """Addresses off loopback on which the process or one below it listens."""
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    sockets = [c for process in family for c in process.net_connections(kind="tcp")]
-    listening = {c.laddr.ip for c in sockets if c.status == psutil.CONN_LISTEN}
+def exposed_ports(pid):
+    """Name of the process and port, for what listens off loopback in or below process `pid`."""
+    loopback = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+    found, listening = [], 0
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        for connection in process.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                listening += 1
+                if connection.laddr.ip not in loopback:
+                    found.append((process.cmdline()[0], connection.laddr.port))
     assert listening, "at least the HTTP proxy listens"
-    return {ip for ip in listening if ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
+    return found
+
+
+def refused_without_token(port):
+    """Whether the replica's gRPC server, which unpickles requests, turns a stranger away."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+        with pytest.raises(grpc.RpcError) as refused:
+            call(b"", timeout=30)
+    return refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_serves_the_shipped_model_stops_on_ctrl_c_and_starts_again_on_the_same_port(store):
@@ -67,7 +82,10 @@ def test_serves_the_shipped_model_stops_on_ctrl_c_and_starts_again_on_the_same_p
                 assert reply["usage"]["prompt_tokens"] > 20
                 streamed = http.post("/v1/chat/completions", json={**body, "stream": True})
                 assert streamed.text.endswith("data: [DONE]\n\n")
-            assert foreign_listeners(child.pid) == set()
+            # Ray 2.60 binds the servers between replicas to all interfaces, whatever is set.
+            for name, open_port in exposed_ports(child.pid):
+                assert name.startswith("ray::ServeReplica"), name
+                assert refused_without_token(open_port), (name, open_port)
             below = psutil.Process(child.pid).children(recursive=True)
         finally:
             code = stopped(child)

@@ -41,6 +41,8 @@ def demo(
     """
     from rayraft.demo.run import DemoSettings, run_demo
 
+    # Started in the background of a script, SIGINT is ignored, here and in every child.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     settings = DemoSettings(
         data=data, work=work, questions=questions, train_steps=train_steps, port=port

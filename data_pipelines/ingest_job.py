@@ -225,18 +225,19 @@ def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> 
     }
     # Blocks small enough to occupy all actors, even when everything came from one large file.
     block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
-    return (
+    # Materialized before there are actors: repartitioning needs a CPU, and they give none back.
+    kept = (
         documents.map_batches(partial(keep_batch, keys=keys), **feeding)
         .repartition(target_num_rows_per_block=min(block_documents, _MAX_BLOCK_DOCUMENTS))
-        .map_batches(chunk, batch_size=None, **feeding)
-        .map_batches(
-            EmbedChunks,
-            batch_size=settings.batch_chunks,
-            batch_format="pyarrow",
-            fn_constructor_args=(settings.embedder, settings.threads),
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=settings.threads,
-        )
+        .materialize()
+    )
+    return kept.map_batches(chunk, batch_size=None, **feeding).map_batches(
+        EmbedChunks,
+        batch_size=settings.batch_chunks,
+        batch_format="pyarrow",
+        fn_constructor_args=(settings.embedder, settings.threads),
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_cpus=settings.threads,
     )
 
 

@@ -188,12 +188,15 @@ def test_searching_while_refreshing_never_mixes_versions(kb: KnowledgeBase):
     threads = [threading.Thread(target=keep_searching) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for state in range(1, 6):
-        put(kb, [Document(document_id=f"d{n}", text=f"flag state{state} u{n}") for n in range(60)])
-        found.refresh()
-    done.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for state in range(1, 6):
+            texts = [f"flag state{state} u{n}" for n in range(60)]
+            put(kb, [Document(document_id=f"d{n}", text=text) for n, text in enumerate(texts)])
+            found.refresh()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
     assert problems == []
 

@@ -19,7 +19,7 @@ from rayraft.prompts import prompt_digest
 from rayraft.records import digest
 from train.config import TrainConfig
 from train.features import encode_examples
-from train.fit import FitResult, RunPlace, fit_features
+from train.fit import FitResult, RunPlace, encode, fit_features
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def _features(
         tables = [
             pq.read_table(Path(folder) / f"{side}.parquet") for side in ("train", "validation")
         ]
-    features, validation = (_encode(table, config) for table in tables)
+    features, validation = (encode(_examples(table), encode_examples, config) for table in tables)
     expected = tables[0].num_rows * (2 if config.method == "mixed" else 1)
     made = features.count()
     if made == 0:
@@ -113,19 +113,9 @@ def _features(
     return features, validation
 
 
-def _encode(table: pa.Table, config: TrainConfig) -> ray.data.Dataset:
+def _examples(table: pa.Table) -> ray.data.Dataset:
     starts = range(0, max(1, table.num_rows), EXAMPLES_PER_BLOCK)
-    blocks = [table.slice(start, EXAMPLES_PER_BLOCK) for start in starts]
-    return (
-        ray.data.from_arrow(blocks)
-        .map_batches(
-            encode_examples,
-            batch_format="pyarrow",
-            batch_size=None,
-            fn_kwargs={"config": config.model_dump()},
-        )
-        .materialize()
-    )
+    return ray.data.from_arrow([table.slice(start, EXAMPLES_PER_BLOCK) for start in starts])
 
 
 def _publish(store: str, name: str, result: FitResult, manifest: Manifest) -> ArtifactRef:

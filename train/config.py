@@ -13,11 +13,11 @@ Precision = Literal["bf16", "fp16", "fp32"]
 class LoraSettings(Config):
     """Low-rank adapters (arXiv 2106.09685)."""
 
-    r: int = Field(16, ge=1, le=1024)
+    r: int = Field(default=16, ge=1, le=1024)
     """Width of the low-rank matrices."""
-    alpha: float = Field(32.0, gt=0)
+    alpha: float = Field(default=32.0, gt=0)
     """The update is scaled by alpha / r."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
     """Module name suffixes, or `all-linear`: every linear layer but the output head."""
 
@@ -25,11 +25,11 @@ class LoraSettings(Config):
 class WorkerSettings(Config):
     """How many workers, and what each of them has."""
 
-    count: int = Field(2, ge=1, le=4096)
-    cpus_per_worker: float = Field(1.0, gt=0)
-    gpus_per_worker: float = Field(0.0, ge=0, le=1)
+    count: int = Field(default=2, ge=1, le=4096)
+    cpus_per_worker: float = Field(default=1.0, gt=0)
+    gpus_per_worker: float = Field(default=0.0, ge=0, le=1)
     """At most one GPU a worker: more workers, not more GPUs per worker."""
-    threads: int = Field(1, ge=1, le=256)
+    threads: int = Field(default=1, ge=1, le=256)
     """torch threads of one worker."""
 
     @model_validator(mode="after")
@@ -42,7 +42,7 @@ class WorkerSettings(Config):
 class TrainConfig(Config):
     """One training run."""
 
-    base_model: str = Field("mini", min_length=1)
+    base_model: str = Field(default="mini", min_length=1)
     """`mini`, a folder, or a model id of the hub; causal or sequence to sequence."""
     method: Method = "raft"
     """raft: with passages. sft: closed book. mixed: both rows of every example."""
@@ -51,27 +51,27 @@ class TrainConfig(Config):
     freeze: list[str] = Field(default_factory=list)
     """Parameter name prefixes that full fine-tuning leaves as they are."""
 
-    learning_rate: float = Field(3e-4, gt=0, le=1)
-    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    learning_rate: float = Field(default=3e-4, gt=0, le=1)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises linearly."""
-    final_learning_rate_fraction: float = Field(0.1, ge=0, le=1)
+    final_learning_rate_fraction: float = Field(default=0.1, ge=0, le=1)
     """The linear decay ends at this share of `learning_rate`."""
-    weight_decay: float = Field(0.0, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
     """Applied to matrices only."""
     adam_betas: tuple[float, float] = (0.9, 0.98)
-    gradient_clip: float = Field(1.0, ge=0)
+    gradient_clip: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient; 0 clips nothing."""
 
-    epochs: int = Field(3, ge=1, le=10_000)
-    max_steps: int | None = Field(None, ge=1)
+    epochs: int = Field(default=3, ge=1, le=10_000)
+    max_steps: int | None = Field(default=None, ge=1)
     """Optimizer steps; overrides `epochs`."""
-    global_batch_size: int = Field(32, ge=1)
+    global_batch_size: int = Field(default=32, ge=1)
     """Rows of one optimizer step over all workers."""
-    micro_batch_tokens: int = Field(4096, ge=16)
+    micro_batch_tokens: int = Field(default=4096, ge=16)
     """Padded tokens of one forward pass on one worker (source and target together)."""
-    max_prompt_tokens: int = Field(1024, ge=16)
+    max_prompt_tokens: int = Field(default=1024, ge=16)
     """A longer prompt loses its last distractors; a row that is still longer is left out."""
-    max_completion_tokens: int = Field(192, ge=4)
+    max_completion_tokens: int = Field(default=192, ge=4)
     """A row with a longer completion is left out."""
 
     zero_stage: Literal[0, 1, 2, 3] = 1
@@ -82,16 +82,16 @@ class TrainConfig(Config):
     """Of weights and arithmetic; master weights, gradient sums and moments are fp32."""
     gradient_checkpointing: bool = False
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     workers: WorkerSettings = WorkerSettings()
-    log_every_steps: int = Field(10, ge=1)
-    eval_every_steps: int | None = Field(None, ge=1)
+    log_every_steps: int = Field(default=10, ge=1)
+    eval_every_steps: int | None = Field(default=None, ge=1)
     """Validation loss at these steps; it is always measured at the end."""
-    checkpoint_every_steps: int | None = Field(None, ge=1)
+    checkpoint_every_steps: int | None = Field(default=None, ge=1)
     """None: only at the end."""
-    max_failures: int = Field(2, ge=-1)
+    max_failures: int = Field(default=2, ge=-1)
     """Restarts from the last checkpoint after a worker died; -1 is without limit."""
-    collective_timeout_s: int = Field(300, ge=10)
+    collective_timeout_s: int = Field(default=300, ge=10)
     """A collective that takes longer means that a worker hangs."""
 
     @model_validator(mode="after")

@@ -4,9 +4,10 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def fit_features(
             storage_path=place.storage,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
         ),
     )
     result = trainer.fit()
@@ -171,7 +172,7 @@ def _quiet() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("train").setLevel(logging.INFO)
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.simplefilter("ignore", FutureWarning)  # torch's, about names that DeepSpeed uses
 
 
@@ -214,23 +215,28 @@ def _table(blocks: list[ray.ObjectRef[pa.Table]]) -> pa.Table:
     return pa.concat_tables([FEATURES.empty_table(), *ray.get(blocks)])
 
 
+def encode(
+    dataset: ray.data.Dataset, function: Callable[..., pa.Table], config: TrainConfig
+) -> ray.data.Dataset:
+    """Features in the object store, made once by Ray Data and read by every worker.
+
+    Args:
+        dataset: What `function` takes.
+        function: `features.encode_rows` or `features.encode_examples`.
+        config: Of the run.
+    """
+    batches = partial(function, config=config.model_dump())
+    made: ray.data.Dataset = dataset.map_batches(
+        batches, batch_format="pyarrow", batch_size=256
+    ).materialize()
+    return made
+
+
 def _encoded(rows: Sequence[Row] | ray.data.Dataset, config: TrainConfig) -> ray.data.Dataset:
     dataset = rows if isinstance(rows, ray.data.Dataset) else ray.data.from_items(list(rows))
-    return materialize(
-        dataset.map_batches(
-            encode_rows,
-            batch_format="pyarrow",
-            batch_size=256,
-            fn_kwargs={"config": config.model_dump()},
-        )
-    )
-
-
-def materialize(features: ray.data.Dataset) -> ray.data.Dataset:
-    """The features in the object store: computed once, read by every worker."""
-    encoded = features.materialize()
-    if encoded.count() == 0:
+    features = encode(dataset, encode_rows, config)
+    if features.count() == 0:
         raise InputError(
             "training rows: none is left within max_prompt_tokens and max_completion_tokens"
         )
-    return encoded
+    return features

@@ -9,7 +9,7 @@ from peft import LoraConfig, TaskType, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from rayraft.errors import ConfigError
-from rayraft.models.base import DTYPES, BaseModel, load_base
+from rayraft.models.base import BaseModel, load_base
 from train.config import TrainConfig
 
 
@@ -19,7 +19,7 @@ def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
     Raises:
         ConfigError: A `freeze` prefix or `lora.target_modules` name nothing of the model.
     """
-    model = base.model
+    model: Any = base.model
     # A cache would be filled for nothing, and would defeat checkpointing and packed masks.
     model.config.use_cache = False
     if config.gradient_checkpointing:
@@ -27,7 +27,7 @@ def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
         model.enable_input_require_grads()
     if config.tuning == "full":
         freeze(model, config.freeze)
-        return model
+        return base.model
     return _with_lora(base, config)
 
 
@@ -67,7 +67,6 @@ def export_model(
     missing = set(weights) - set(dict(fresh.model.named_parameters()))
     assert not missing, f"trained parameters that the base lacks: {missing}"
     fresh.model.load_state_dict(weights, strict=False)
-    fresh.model.to(DTYPES[config.precision])  # type: ignore[call-overload]
     fresh.model.save_pretrained(to)
     fresh.tokenizer.save_pretrained(to)
 
@@ -83,7 +82,7 @@ def _with_lora(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
     )
     torch.manual_seed(config.seed)
     try:
-        return get_peft_model(base.model, settings, autocast_adapter_dtype=False)  # type: ignore[no-any-return]
+        return get_peft_model(base.model, settings, autocast_adapter_dtype=False)
     except ValueError as exc:
         raise ConfigError(f"lora.target_modules={lora.target_modules!r}: {exc}") from exc
 

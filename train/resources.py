@@ -21,7 +21,7 @@ def check_resources(workers: WorkerSettings) -> None:
         "CPU": workers.count * workers.cpus_per_worker,
         "GPU": workers.count * workers.gpus_per_worker,
     }
-    there = ray.cluster_resources()
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for kind, amount in needed.items():
         if amount <= there.get(kind, 0):
             continue

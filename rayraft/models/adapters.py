@@ -68,7 +68,7 @@ class Adapters:
             self._peft.set_adapter(next(n for n in self.names if n != name), inference_mode=True)
             self._peft.delete_adapter(name)
         else:
-            self._peft.unload()  # type: ignore[operator]
+            self._peft.unload()
             self._peft = None
 
     @contextmanager
@@ -105,7 +105,7 @@ def _read(
     check_adapter(manifest, base_digest, prompt_digest, f"adapter {folder.name}")
     for name, content in data.items():
         check_file(manifest, name, content, str(folder))
-    config = PeftConfig.from_pretrained(folder)
+    config = PeftConfig.from_pretrained(str(folder))
     if config.peft_type != "LORA":
         raise ArtifactMismatch(f"adapter {folder}: peft_type is {config.peft_type}, not LORA")
     config.inference_mode = True

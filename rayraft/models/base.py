@@ -67,7 +67,7 @@ def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a base model."""
     folder = base_folder(base_model)
     _config(folder)
-    return AutoTokenizer.from_pretrained(folder)  # type: ignore[no-any-return]
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def is_encoder_decoder(base_model: str) -> bool:
@@ -83,7 +83,7 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
     """
     folder = base_folder(base_model)
     config = _config(folder)
-    disable_progress_bar()  # loading is one step of somebody else's progress
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is one step of somebody else's progress
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     try:
         # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.

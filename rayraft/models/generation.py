@@ -44,7 +44,7 @@ class Stop(StoppingCriteria):
         return torch.full((len(input_ids),), self.wanted.is_set(), device=input_ids.device)
 
 
-class TokenQueue(BaseStreamer):  # type: ignore[misc]
+class TokenQueue(BaseStreamer):
     """Hands tokens from the generating thread to the one that reads them."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ def render_prompt(
     """
     if not tokenizer.chat_template:
         raise InputError(f"tokenizer {tokenizer.name_or_path}: it has no chat template")
-    chat = [dict(message) for message in messages]
+    chat: Any = [dict(message) for message in messages]
     generation = not is_encoder_decoder
     # Control tokens that stand in a document or a question are encoded as plain text: nobody's
     # document can end its turn and begin another one.

@@ -217,7 +217,7 @@ class TextModel:
         return made
 
     def _settings(self, max_new_tokens: int) -> GenerationConfig:
-        return GenerationConfig(
+        return GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,

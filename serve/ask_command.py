@@ -44,7 +44,8 @@ def ask(  # noqa: PLR0913 - each parameter is one option
         )
     if not question.strip():
         raise InputError("question: it is empty")
-    request = AskRequest(question=question, mode=mode, adapter=adapter, k=k, groups=group or ())
+    groups = tuple(group or ())
+    request = AskRequest(question=question, mode=mode, adapter=adapter, k=k, groups=groups)
     if url is not None:
         if re.match(r"https?://", url) is None:
             raise InputError(f"--url {url!r}: expected http:// or https://")

@@ -10,7 +10,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any, Protocol
 
 from rayraft.prompt_budget import estimate_tokens
@@ -48,7 +47,7 @@ class LanguageModel(Protocol):
 
     def stream(
         self, prompt: list[Message], *, adapter: str | None = None, max_new_tokens: int = 96
-    ) -> Generator[str]:
+    ) -> Iterator[str]:
         """Pieces of the output."""
         ...
 
@@ -130,11 +129,14 @@ class TextEngine:
             return
         self._use(adapter)
         stream = self._model.stream(messages, adapter=adapter, max_new_tokens=max_new_tokens)
-        with closing(stream):  # closing it is what stops the model
+        try:
             for piece in stream:
                 if left.is_set():
                     return
                 yield piece
+        finally:
+            if isinstance(stream, Generator):
+                stream.close()  # this is what stops the model
 
     async def _run_batch(self, job: Job, prompts: list[list[Message]]) -> list[GeneratedPiece]:
         loop = asyncio.get_running_loop()

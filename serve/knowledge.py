@@ -38,7 +38,8 @@ class Retriever:
     async def search(self, search: Search) -> Retrieved:
         """Passages that the groups may read, in the version asked for or a later one."""
         await self._follower.wait_for(search.min_kb_version, self._config.wait_s)
-        return await self._in_thread(self._search, search)
+        found: Retrieved = await self._in_thread(self._search, search)
+        return found
 
     async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
         """float32 [n, dim], L2-normalised, and the tokens read."""

@@ -84,7 +84,7 @@ def start(run: RunFile) -> None:
 def stop() -> None:
     """Stops the application, Serve and the local Ray."""
     if ray.is_initialized():
-        ray.serve.shutdown()
+        ray.serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
 
 

@@ -42,12 +42,13 @@ def url(ray_cluster, store):
             return ScriptedModel()
 
     few = {"max_ongoing_requests": 4, "max_queued_requests": 4, "num_cpus": 0.2}
-    config = AppConfig(
-        store=store,
-        answering={"adapter_poll_s": 0.1},
-        retriever={"wait_s": 2, "poll_s": 0.3, "scale": {"num_cpus": 0.2}},
-        generator={"scale": few},
-    )
+    sections = {
+        "store": store,
+        "answering": {"adapter_poll_s": 0.1},
+        "retriever": {"wait_s": 2, "poll_s": 0.3, "scale": {"num_cpus": 0.2}},
+        "generator": {"scale": few},
+    }
+    config = AppConfig.model_validate(sections)
     port = free_port()
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     http = {"host": "127.0.0.1", "port": port}
@@ -175,8 +176,9 @@ def test_version_that_does_not_come_is_504(client, http):
     with pytest.raises(openai.APIStatusError) as late:
         chat(client, VIETNAM, min_kb_version=10**9)
     assert late.value.status_code == 504
-    assert late.value.body["type"] == "timeout_error"
-    assert "1000000000" in late.value.body["message"] and "Traceback" not in str(late.value.body)
+    error = late.value.response.json()["error"]
+    assert error["type"] == "timeout_error"
+    assert "1000000000" in error["message"] and "Traceback" not in error["message"]
     found = http.post("/v1/search", json={"query": "x", "min_kb_version": 10**9})
     assert found.status_code == 504
 

@@ -203,13 +203,13 @@ def test_failure_inside_a_stream_is_told_in_the_stream(api):
     assert api.service.closed
 
 
-def test_request_that_takes_too_long_is_504():
+def test_request_that_takes_too_long_is_504(monkeypatch):
     api = Api(request_timeout_s=0.05)
 
     async def forever(request):
         await asyncio.sleep(60)
 
-    api.service.answer = forever
+    monkeypatch.setattr(api.service, "answer", forever)
     response = api.chat()
     assert response.status_code == 504
     assert error_of(response)["type"] == "timeout_error"

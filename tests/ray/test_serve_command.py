@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 import httpx2
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.ray.serve_fakes import free_port
@@ -30,6 +30,7 @@ def started(store, port):
         text=True,
         start_new_session=True,
     )
+    assert child.stdout is not None
     return child, child.stdout.readline()
 
 

@@ -104,6 +104,8 @@ class Output:
 
 
 class FakeModel:
+    base_digest = "fake"
+
     def __init__(self):
         self.batches, self.adapters, self.threads, self.pieces_given = [], [], set(), 0
         self.fails = False
@@ -272,7 +274,7 @@ def test_adapter_id_is_name_and_number():
 
 
 def test_catalog_follows_what_is_published():
-    published = []
+    published: list[AdapterRef] = []
     catalog = AdapterCatalog(lambda: published, "latest", poll_s=0.0)
     assert catalog.default() is None
     published += [AdapterRef("a-v1", 3), AdapterRef("a-v2", 4)]
@@ -333,12 +335,13 @@ def test_shipped_file_is_valid_and_listens_on_loopback_only():
 
 def test_every_queue_is_bounded_and_refuses_with_429():
     app = read_run_file(SHIPPED).app
-    sections = [app.api, app.answering, app.retriever, app.generator, app.writer]
-    for section in sections:
-        options = deployment_options(section.scale)
+    sections = (app.api, app.answering, app.retriever, app.generator, app.writer)
+    scales = [section.scale for section in sections]
+    for scale in scales:
+        options = deployment_options(scale)
         assert options["max_queued_requests"] > 0
         assert options["backpressure_config"]["status_code"] == 429
-    assert sum(section.scale.num_cpus for section in sections) <= 2, "must start on two cores"
+    assert sum(scale.num_cpus for scale in scales) <= 2, "must start on two cores"
 
 
 def test_overrides_and_store_win_over_the_file():

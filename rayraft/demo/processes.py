@@ -110,10 +110,17 @@ def child_environment() -> dict[str, str]:
     """The environment of a stage: ours, with this interpreter's programs on PATH.
 
     Ninja is looked up on PATH by torch, also where the virtual environment is not activated.
+    Ray's token authentication is on by default; said explicitly, Ray does not warn of it.
     """
     programs = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
-    return {**os.environ, "PATH": os.pathsep.join([programs, path]), "PYTHONUNBUFFERED": "1"}
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **os.environ,
+        "PATH": os.pathsep.join([programs, path]),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:

@@ -212,32 +212,35 @@ def _embed_all(
 
 def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> ray.data.Dataset:
     settings = config.embedding
-    keys = ray.put(pa.array(sorted(plan.keys), pa.int64()))
+    actors = settings.actors or cluster_actors(settings.threads)
+    # Blocks small enough to occupy all actors, even when everything came from one large file.
+    block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
+    keep = partial(keep_batch, keys=ray.put(pa.array(sorted(plan.keys), pa.int64())))
+    kept = documents.map_batches(keep, batch_format="pyarrow").repartition(
+        target_num_rows_per_block=min(block_documents, _MAX_BLOCK_DOCUMENTS)
+    )
     chunk = partial(
         chunk_batch, embedder=settings.embedder, chunk_tokens=config.chunking.chunk_tokens
     )
-    actors = settings.actors or cluster_actors(settings.threads)
-    # The actors may hold every CPU there is. What feeds them is light and must not wait for one.
-    feeding: dict[str, Any] = {
-        "batch_format": "pyarrow",
-        "num_cpus": 0,
-        "compute": ray.data.TaskPoolStrategy(size=actors),
-    }
-    # Blocks small enough to occupy all actors, even when everything came from one large file.
-    block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
-    # Materialized before there are actors: repartitioning needs a CPU, and they give none back.
-    kept = (
-        documents.map_batches(partial(keep_batch, keys=keys), **feeding)
-        .repartition(target_num_rows_per_block=min(block_documents, _MAX_BLOCK_DOCUMENTS))
-        .materialize()
-    )
-    return kept.map_batches(chunk, batch_size=None, **feeding).map_batches(
-        EmbedChunks,
-        batch_size=settings.batch_chunks,
-        batch_format="pyarrow",
-        fn_constructor_args=(settings.embedder, settings.threads),
-        compute=ray.data.ActorPoolStrategy(size=actors),
-        num_cpus=settings.threads,
+    # From here on the actors may hold every CPU, and a task that needs one would wait for ever:
+    # what comes before is done before, and chunking, which is light, asks for none.
+    return (
+        kept.materialize()
+        .map_batches(
+            chunk,
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=0,
+            compute=ray.data.TaskPoolStrategy(size=actors),
+        )
+        .map_batches(
+            EmbedChunks,
+            batch_size=settings.batch_chunks,
+            batch_format="pyarrow",
+            fn_constructor_args=(settings.embedder, settings.threads),
+            compute=ray.data.ActorPoolStrategy(size=actors),
+            num_cpus=settings.threads,
+        )
     )
 
 

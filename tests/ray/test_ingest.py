@@ -37,8 +37,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def ingest(folder: Path, store: Path) -> IngestReport:
-    return run_ingest([str(folder)], str(store), CONFIG)
+def ingest(folder: Path, store: Path, config: IngestConfig = CONFIG) -> IngestReport:
+    return run_ingest([str(folder)], str(store), config)
 
 
 def counts(report: IngestReport) -> tuple[int, int, int, int, int]:
@@ -53,7 +53,7 @@ def counts(report: IngestReport) -> tuple[int, int, int, int, int]:
 
 def test_a_rerun_changes_nothing_and_a_change_replaces_one_document(folder: Path, tmp_path: Path):
     store = tmp_path / "store"
-    first = ingest(folder, store)
+    first = ingest(folder, store, IngestConfig())  # actors on all CPUs there are
     kb = KnowledgeBase.open(str(store))
 
     assert counts(first) == (22, 0, 0, 2, 1)

@@ -1,14 +1,14 @@
 """Errors on which a caller acts.
 
     RayraftError
-    ├── ConfigError        a configuration key, value or bound is wrong            (exit 2, HTTP 400)
-    ├── InputError         a file, path, question or request is wrong              (exit 2, HTTP 400)
-    ├── NotFoundError      a document, adapter, mode or store does not exist       (exit 2, HTTP 404)
-    ├── ArtifactMismatch   digest, embedder, base model or prompt does not fit     (exit 3, HTTP 409)
-    ├── ConcurrentWrite    another writer committed first and retries ran out      (exit 4, HTTP 409)
-    ├── VersionTimeout     `min_kb_version` was not reached in time                (HTTP 504)
-    ├── RetrievalError     the retriever could not answer                          (HTTP 503)
-    └── GenerationError    the generator could not answer                          (HTTP 503)
+    ├── ConfigError        a configuration key, value or bound is wrong         (exit 2, HTTP 400)
+    ├── InputError         a file, path, question or request is wrong           (exit 2, HTTP 400)
+    ├── NotFoundError      a document, adapter, mode or store does not exist    (exit 2, HTTP 404)
+    ├── ArtifactMismatch   digest, embedder, base model or prompt does not fit  (exit 3, HTTP 409)
+    ├── ConcurrentWrite    another writer committed first and retries ran out   (exit 4, HTTP 409)
+    ├── VersionTimeout     `min_kb_version` was not reached in time             (HTTP 504)
+    ├── RetrievalError     the retriever could not answer                       (HTTP 503)
+    └── GenerationError    the generator could not answer                       (HTTP 503)
 
 Everything else is a defect and propagates.
 """

@@ -76,10 +76,7 @@ _QUOTE = re.compile(re.escape(BEGIN_QUOTE) + r"(.*?)(?:" + re.escape(END_QUOTE) 
 def parse_answer(output: str) -> ParsedAnswer:
     """Answer, quotes and abstention of any model output; text without markers is the answer."""
     quotes = [quote.strip() for quote in _QUOTE.findall(output.split(ANSWER)[0])]
-    if ANSWER in output:
-        text = output.rsplit(ANSWER, 1)[1]
-    else:
-        text = _QUOTE.sub(" ", output)
+    text = output.rsplit(ANSWER, 1)[1] if ANSWER in output else _QUOTE.sub(" ", output)
     text = text.strip().strip("*").strip()
     abstained = not text or ABSTAIN.rstrip(".").lower() in text.lower()
     return ParsedAnswer(
@@ -141,7 +138,7 @@ def _document(number: int, passage: Passage) -> str:
 
 def _neutral(text: str) -> str:
     # A document must not be able to close its own frame or to pose as another one.
-    return re.sub(r"<(/?)document", r"‹\1document", text)
+    return re.sub(r"<(/?)document", "\u2039\\1document", text)
 
 
 def _one_line(text: str) -> str:

@@ -12,6 +12,9 @@ _QUESTION_WORD = re.compile(
     r"^(?:is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|must)\b",
     re.IGNORECASE,
 )
+# Uncased models write word pieces with spaces between: "britain ' s", "u . s . , 5 %".
+_CLITIC = re.compile(r"(?<=\w) (['\u2019]) (s|t|d|m|re|ve|ll)\b", re.IGNORECASE)
+_SPACED = re.compile(r" ([,;:%)])")
 _STUTTER = re.compile(r"\b(\w+(?:\W+\w+){0,3})\W+\1\b", re.IGNORECASE)
 
 
@@ -19,6 +22,7 @@ def clean_question(text: str) -> str:
     """The first line of a model's output as a question: one question mark, single spaces."""
     lines = text.strip().splitlines()
     first = " ".join(lines[0].split()) if lines else ""
+    first = _SPACED.sub(r"\1", _CLITIC.sub(r"\1\2", first))
     first = first.removeprefix("Question:").strip().strip("\"'").rstrip("?. ")
     return f"{first}?" if first else ""
 

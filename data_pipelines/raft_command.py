@@ -41,10 +41,12 @@ def raft(
 
     settings = load(RaftConfig, config, overrides or ())
 
+    from data_pipelines.kb import KnowledgeBase
     from data_pipelines.progress import progress_bar
     from data_pipelines.raft import build_raft_examples
     from data_pipelines.ray_session import ray_session
 
+    KnowledgeBase.open(store)  # a wrong store is said at once, before Ray starts
     with ray_session(), progress_bar("chunks") as advance:
         made = build_raft_examples(store, settings, run, advance)
     typer.echo(summary(made))

@@ -15,8 +15,9 @@ def ray_session() -> Iterator[None]:
     """Joins the cluster named by RAY_ADDRESS (set in Ray jobs) or starts Ray on this machine.
 
     A Ray that this process runs already is used and left running. Ray Data's own progress bars
-    are off: the commands show one of their own.
+    and plans are off: the commands show a bar of their own.
     """
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
     if ray.is_initialized():
         yield

@@ -79,11 +79,15 @@ def evaluate(  # noqa: PLR0913 - each parameter is an option
     )
     read = read_questions(questions, limit)
 
+    from data_pipelines.kb import KnowledgeBase
     from data_pipelines.progress import progress_bar
     from data_pipelines.ray_session import ray_session
     from train import evaluate as evaluation
+    from train.evaluate_adapters import choose_adapters
     from train.report import markdown
 
+    KnowledgeBase.open(store)  # what is wrong is said at once, before Ray starts
+    choose_adapters(store, config)
     with ray_session(), progress_bar("answers") as advance:
         done = evaluation.evaluate(store, read, config, run, advance)
     typer.echo(markdown(done.report))

@@ -39,6 +39,7 @@ def test_broken_questions_are_named_by_their_fault(question, fault):
         ("what is it ?\nmore", "what is it?"),
         ('Question: "What  is it"', "What is it?"),
         ("What is it??", "What is it?"),
+        ("what is britain ' s fee , in all ?", "what is britain's fee, in all?"),
         ("  \n", ""),
         ("", ""),
     ],

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from deepspeed.utils import (
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from rayraft.errors import ArtifactMismatch
+from train.engine import (
     safe_get_full_fp32_param,
     safe_get_full_optimizer_state,
     safe_set_full_fp32_param,
@@ -19,10 +23,6 @@ from deepspeed.utils import (
     safe_set_local_fp32_param,
     safe_set_local_optimizer_state,
 )
-from safetensors import safe_open
-from safetensors.torch import save_file
-
-from rayraft.errors import ArtifactMismatch
 
 STATE, TENSORS = "state.json", "state.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -171,7 +171,8 @@ def _quiet() -> None:
     # A worker's output appears on the terminal of whoever started the run.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("train").setLevel(logging.INFO)
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    for name in ("DeepSpeed", "ray.train"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.simplefilter("ignore", FutureWarning)  # torch's, about names that DeepSpeed uses
 

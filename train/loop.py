@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import deepspeed
-import deepspeed.ops
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -28,7 +26,7 @@ from train.checkpoints import (
     read_state,
 )
 from train.config import TrainConfig, learning_rate
-from train.deepspeed_config import deepspeed_config
+from train.engine import start_engine
 from train.rows import EncodedRows
 
 logger = logging.getLogger(__name__)
@@ -92,38 +90,12 @@ def run(task: Task, world: World, hooks: Hooks) -> Any:
     if task.resume_from is not None:
         state = read_state(task.resume_from, task.fingerprint)
         load_weights(task.model, task.resume_from)
-    engine = start_engine(task.model, config, world)
+    engine = start_engine(task.model, config, world.size)
+    create_moments(engine)
     if task.resume_from is not None:
         load_optimizer(engine, task.resume_from, state.step)
         logger.info("resumed at step %d of %d", state.step, state.total_steps)
     _Loop(task, world, hooks, engine, state).run()
-    return engine
-
-
-def start_engine(model: torch.nn.Module, config: TrainConfig, world: World) -> Any:
-    """DeepSpeed's engine over what is trainable of `model`."""
-    # The shared memory op is compiled at its first use, by all workers at once, and serves
-    # inference alone.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        betas=config.adam_betas,
-        fused=True,
-    )
-    engine, *_ = deepspeed.initialize(
-        model=model,
-        optimizer=optimizer,
-        config=deepspeed_config(config, world.size),
-        dist_init_required=False,
-    )
-    create_moments(engine)
     return engine
 
 

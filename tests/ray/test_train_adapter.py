@@ -11,34 +11,13 @@ from rayraft.errors import ArtifactMismatch, ConfigError, InputError, NotFoundEr
 from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.models.text import TextModel
-from rayraft.prompts import answer_messages, completion, prompt_digest
-from rayraft.records import Passage, RaftExample
+from rayraft.prompts import answer_messages, prompt_digest
+from tests.ray.raft_toy import toy_example
 from tests.ray.tiny_models import save_seq2seq
 from train.adapter import train_adapter
 from train.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-
-def example(number: int, split: str) -> RaftExample:
-    passages = [
-        Passage(chunk_id=f"c{number + i}", document_id="d", title="w1", text=f"w{number + i} w2 w3")
-        for i in range(3)
-    ]
-    quote, answer = passages[1].text, f"w{number + 1}"
-    return RaftExample(
-        example_id=str(number),
-        chunk_id=passages[1].chunk_id,
-        document_id="d",
-        question=f"w{number + 1} w4",
-        passages=passages,
-        golden_ids=[passages[1].chunk_id],
-        has_golden=True,
-        quote=quote,
-        answer=answer,
-        completion=completion(quote, answer),
-        split=split,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +29,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = str(tmp_path_factory.mktemp("store"))
     files: dict[str, bytes | Path] = {
-        "train.parquet": parquet_bytes([example(i, "train") for i in range(24)]),
-        "validation.parquet": parquet_bytes([example(i, "validation") for i in range(30, 36)]),
+        "train.parquet": parquet_bytes([toy_example(i, "train") for i in range(24)]),
+        "validation.parquet": parquet_bytes([toy_example(i, "validation") for i in range(30, 36)]),
     }
     manifest = Manifest(kind="raft", kb_version=5, prompt_digest=prompt_digest(), data_digest="dd")
     publish(store, "raft", "run-1", files, manifest)
@@ -94,7 +73,7 @@ def test_adapter_is_published_once_bound_to_its_making_and_usable(
 
     model = TextModel.load(base, device="cpu", dtype="float32")
     model.load_adapter("support-v1", tmp_path)
-    shown = example(3, "train")
+    shown = toy_example(3, "train")
     prompt = answer_messages(shown.question, shown.passages)
     (plain,) = model.generate([prompt], max_new_tokens=12)
     (tuned,) = model.generate([prompt], max_new_tokens=12, adapter="support-v1")

@@ -27,8 +27,11 @@ def demo(
     questions: Annotated[
         int, typer.Option(min=4, max=10_000, help="Questions to evaluate on, evenly by kind.")
     ] = 80,
+    chunks: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Chunks that RAFT examples are made from.")
+    ] = 120,
     train_steps: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Optimizer steps of each adapter.")
+        int, typer.Option(min=1, max=100_000, help="Optimizer steps of the RAFT adapter.")
     ] = 40,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the service; 0 takes a free one.")
@@ -45,7 +48,12 @@ def demo(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     settings = DemoSettings(
-        data=data, work=work, questions=questions, train_steps=train_steps, port=port
+        data=data,
+        work=work,
+        questions=questions,
+        chunks=chunks,
+        train_steps=train_steps,
+        port=port,
     )
     run_demo(settings)
 

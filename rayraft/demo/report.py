@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.table import Table
+
+CAPTION = (
+    "F1: tokens, with its 95 % interval; EM: exact match; abstain: F1 of abstaining; "
+    "new F1: right after the update, on the questions whose answers changed."
+)
+"""Short headers, so that the table fits into 80 columns."""
 
 Modes = Mapping[str, Mapping[str, Any]]
 """`modes` of an evaluation's report.json."""
@@ -16,19 +23,16 @@ def result_table(before: Modes, changed: Modes) -> Table:
         before: Results on the corpus's questions, before anything changed.
         changed: Results on the questions whose answers the update changed, right after it.
     """
-    table = Table(title="Result", title_justify="left")
-    for header in (
-        "mode",
-        "token F1",
-        "95 %",
-        "exact",
-        "recall@k",
-        "abstain F1",
-        "p50 ms",
-        "p95 ms",
-    ):
-        table.add_column(header, justify="left" if header == "mode" else "right")
-    table.add_column("F1 on changed facts", justify="right", style="bold")
+    table = Table(
+        title="Result",
+        title_justify="left",
+        caption=CAPTION,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for header in ("mode", "F1", "95 %", "EM", "recall", "abstain", "p50 ms", "p95 ms"):
+        table.add_column(header, justify="left" if header == "mode" else "right", no_wrap=True)
+    table.add_column("new F1", justify="right", style="bold", no_wrap=True)
     for mode, result in before.items():
         latency = result.get("latency_ms", {})
         table.add_row(

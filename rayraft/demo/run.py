@@ -34,6 +34,8 @@ MARKER = ".rayraft-demo"
 """In a folder that a demo made, and that the next one may therefore empty."""
 SEED = 0
 READY_TIMEOUT_S = 180.0
+SHORT_ROWS = 4
+"""Closed-book rows have no passages: so many times the steps take no longer."""
 EDITED_FACTS = 8
 """Facts changed through the API where the corpus brings no update of its own."""
 
@@ -45,6 +47,7 @@ class DemoSettings:
     data: Path | None
     work: Path
     questions: int
+    chunks: int
     train_steps: int
     port: int
 
@@ -78,13 +81,23 @@ class Demo:
         self._title("Knowledge base: read, chunk, embed, commit")
         self._stage("data_pipelines", "ingest", str(self._corpus.documents))
         self._title("RAFT examples: questions, quotes, distractors")
-        self._stage("data_pipelines", "raft")
-        for name, method in (("closed-book", "sft"), ("raft", "raft")):
+        self._stage("data_pipelines", "raft", f"max_chunks={self._settings.chunks}")
+        train_steps = self._settings.train_steps
+        for name, method, steps in (
+            ("closed-book", "sft", SHORT_ROWS * train_steps),
+            ("raft", "raft", train_steps),
+        ):
             self._title(f"Fine-tuning: LoRA adapter {name!r}")
-            steps = f"max_steps={self._settings.train_steps}"
             config = os.path.relpath(ROOT / "train" / "lora.yaml")
             self._stage(
-                "train", "fit", "--config", config, "--name", name, f"method={method}", steps
+                "train",
+                "fit",
+                "--config",
+                config,
+                "--name",
+                name,
+                f"method={method}",
+                f"max_steps={steps}",
             )
 
     def _questions(self) -> Path:

@@ -29,6 +29,8 @@ def result_table(before: Modes, changed: Modes) -> Table:
         caption=CAPTION,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
     )
     for header in ("mode", "F1", "95 %", "EM", "recall", "abstain", "p50 ms", "p95 ms"):
         table.add_column(header, justify="left" if header == "mode" else "right", no_wrap=True)

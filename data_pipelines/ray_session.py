@@ -1,6 +1,7 @@
 """A Ray for the length of one command: the cluster that is there, else one on this machine."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,7 +23,10 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(include_dashboard=False, logging_level=logging.WARNING)
+    with warnings.catch_warnings():
+        # Ray's processes are forked and become other programs at once: none uses our Lance.
+        warnings.filterwarnings("ignore", message="lance is not fork-safe")
+        ray.init(include_dashboard=False, logging_level=logging.WARNING)
     try:
         yield
     finally:

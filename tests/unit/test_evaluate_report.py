@@ -104,7 +104,7 @@ def test_markdown_shows_every_mode_with_intervals_and_dashes_for_nothing():
     text = markdown(make_report([*ROWS, *closed], ["closed_book", "rag"], kb_version=7))
     table = [line for line in text.splitlines() if line.startswith("| ")]
     assert table[1].startswith("| closed_book | cb-v1 | 1.000 (1.00 to 1.00) | 1.000")
-    assert "| - | - |" in table[1]
+    assert "(1.00 to 1.00) | - | 0.667 (" in table[1]
     assert table[2].startswith("| rag | - | 0.500 (")
     assert any(line.startswith("| stable | ") for line in table)
     assert any(line.startswith("| closed_book - rag | +") for line in table)

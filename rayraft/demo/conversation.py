@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from rayraft.demo.corpus import Edit, edited_fact
+from rayraft.demo.corpus import ChangedFact, Edit, edited_document, edited_fact
 from rayraft.demo.http import Service
 from rayraft.records import Answer, Question
+
+MODE = "rag"
+"""No adapter has learned from what is about to change, so base model and passages answer."""
 
 
 class Conversation:
@@ -47,6 +50,15 @@ class Conversation:
                 f'"kb_version": {version}'
             )
 
+    def first_edit(self, facts: Sequence[ChangedFact]) -> Edit | None:
+        """The first fact whose old answer its document holds verbatim; nothing is written."""
+        for fact in facts:
+            text = self._service.document(fact.question.gold_ids[0])["text"]
+            edit = edited_document(fact, text)
+            if edit is not None:
+                return edit
+        return None
+
     def edit_facts(self, questions: Sequence[tuple[Question, str]], limit: int) -> list[Edit]:
         """Up to `limit` edits of known answers, each in another document; nothing is written."""
         answers = [question.answers[0] for question, _ in questions]
@@ -65,10 +77,10 @@ class Conversation:
 
     def _ask(self, edit: Edit, expected: Sequence[str], min_kb_version: int | None) -> None:
         wanted = "" if min_kb_version is None else f' ("min_kb_version": {min_kb_version})'
-        self._say(f"\n[bold cyan]POST /v1/chat/completions[/]{wanted}")
+        self._say(f"\n[bold cyan]POST /v1/chat/completions[/] model rayraft/{MODE}{wanted}")
         self._say(f"[bold]Q[/] {escape(edit.question)}")
         start = time.monotonic()
-        answer = self._service.ask(edit.question, min_kb_version)
+        answer = self._service.ask(edit.question, MODE, min_kb_version)
         seconds = time.monotonic() - start
         self._say(f"[bold]A[/] {escape(answer.text)}")
         for citation in answer.citations:

@@ -17,6 +17,8 @@ from rayraft.records import Question
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "support_center"
+SHOWN = "update-023"
+"""How long a camera keeps its clips: 14 days, then 30."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,14 @@ class Edit:
             answers=self.after,
             gold_ids=[self.document_id],
         )
+
+
+@dataclass(frozen=True)
+class ChangedFact:
+    """A question of an update, with the answers that were right before it."""
+
+    question: Question
+    before: tuple[str, ...]
 
 
 def find_corpus(data: Path | None) -> Corpus:
@@ -118,32 +128,33 @@ def validation_questions(raft_folder: Path) -> list[tuple[Question, str]]:
     return found
 
 
-def prepared_edits(updates: Path) -> list[Edit]:
-    """The changes of an update that are whole Markdown files: what PUT takes as it is."""
+def changed_facts(updates: Path) -> list[ChangedFact]:
+    """The facts that an update changes and everybody may read, the one to show first.
+
+    It is shown in a conversation with a small model, so it is a plain one: a span of days.
+    """
     lines = (updates / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    edits = []
-    for row in map(json.loads, lines):
-        file = updates / "documents" / (row["gold_ids"] or [""])[0]
-        if (
-            row.get("change") != "changed"
-            or row.get("groups")
-            or file.suffix != ".md"
-            or not file.is_file()
-        ):
-            continue
-        text = file.read_text(encoding="utf-8")
-        if text.startswith("---"):  # front matter: metadata, which GET has already
-            continue
-        edits.append(
-            Edit(
-                document_id=row["gold_ids"][0],
-                text=text,
-                question=row["question"],
-                before=row["answers_before"],
-                after=row["answers"],
+    rows = [json.loads(line) for line in lines]
+    facts = [
+        ChangedFact(Question(**row), tuple(row["answers_before"]))
+        for row in rows
+        if row.get("change") == "changed" and not row.get("groups") and row["answers"]
+    ]
+    return sorted(facts, key=lambda fact: (fact.question.id != SHOWN, fact.question.id))
+
+
+def edited_document(fact: ChangedFact, text: str) -> Edit | None:
+    """The document's text with the new answer for the old one; None if that is not in it."""
+    for old in fact.before:
+        if old in text:
+            return Edit(
+                document_id=fact.question.gold_ids[0],
+                text=text.replace(old, fact.question.answers[0], 1),
+                question=fact.question.question,
+                before=list(fact.before),
+                after=fact.question.answers,
             )
-        )
-    return edits
+    return None
 
 
 def edited_fact(question: Question, quote: str, text: str, others: Sequence[str]) -> Edit | None:

@@ -42,9 +42,10 @@ class Service:
             time.sleep(POLL_S)
         raise ServiceError(f"the service was not ready within {timeout_s:.0f} s")
 
-    def ask(self, question: str, min_kb_version: int | None = None) -> Answer:
+    def ask(self, question: str, mode: str, min_kb_version: int | None = None) -> Answer:
         """The answer to a question, by POST /v1/chat/completions."""
-        return ask_service(self.url, AskRequest(question=question, min_kb_version=min_kb_version))
+        request = AskRequest(question=question, mode=mode, min_kb_version=min_kb_version)
+        return ask_service(self.url, request)
 
     def document(self, document_id: str) -> dict[str, Any]:
         """A stored document, by GET /v1/documents/{id}."""

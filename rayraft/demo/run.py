@@ -17,8 +17,8 @@ from rayraft.demo.corpus import (
     ROOT,
     Corpus,
     Edit,
+    changed_facts,
     find_corpus,
-    prepared_edits,
     sample_questions,
     validation_questions,
     write_questions,
@@ -142,10 +142,10 @@ class Demo:
         return self._edit_facts(conversation)
 
     def _apply_update(self, conversation: Conversation, updates: Path) -> Path:
-        edits = prepared_edits(updates)
-        if not edits:
-            raise InputError(f"{updates}: no changed Markdown document to show")
-        conversation.hold(edits[0])
+        edit = conversation.first_edit(changed_facts(updates))
+        if edit is None:
+            raise InputError(f"{updates}: no changed answer stands verbatim in its document")
+        conversation.hold(edit)
         self._title("The rest of the update, while the service runs")
         self._stage("data_pipelines", "ingest", str(updates / "documents"))
         deleted = (updates / "deleted.txt").read_text(encoding="utf-8").split("\n")

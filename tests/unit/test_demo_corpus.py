@@ -6,10 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayraft.demo.corpus import (
+    SHOWN,
+    changed_facts,
+    edited_document,
     edited_fact,
     find_corpus,
     other_answer,
-    prepared_edits,
     sample_questions,
     validation_questions,
     write_questions,
@@ -76,22 +78,34 @@ def test_no_edit_where_quote_or_answer_is_not_in_the_text(quote: str):
     assert edited_fact(question(1, answer="5"), quote, "It is free. It lasts 5 days.", []) is None
 
 
-def test_prepared_edits_are_changed_markdown_files_without_front_matter(tmp_path: Path):
-    (tmp_path / "documents").mkdir()
-    for name, text in {"a.md": "# A\nnew", "b.md": "---\nacl: [x]\n---\nnew", "c.csv": "1"}.items():
-        (tmp_path / "documents" / name).write_text(text)
-    rows = [
-        {"gold_ids": [name], "change": change, "question": "Q", "answers": ["n"]}
-        | {"answers_before": ["o"], "id": f"{name}{change}"}
-        for name in ("a.md", "b.md", "c.csv", "gone.md")
-        for change in ("changed", "appeared")
-    ]
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def write_update(folder: Path, rows: list[dict[str, object]]) -> Path:
+    row = {"question": "Q", "answers": ["30 days"], "answers_before": ["fourteen days", "14 days"]}
+    lines = [json.dumps(row | {"gold_ids": ["d"], "change": "changed"} | more) for more in rows]
+    (folder / "questions.jsonl").write_text("\n".join(lines))
+    return folder
 
-    edits = prepared_edits(tmp_path)
 
-    assert [(edit.document_id, edit.text) for edit in edits] == [("a.md", "# A\nnew")]
-    assert (edits[0].before, edits[0].after) == (["o"], ["n"])
+def test_only_changed_facts_that_everybody_may_read_and_that_have_an_answer_count(tmp_path: Path):
+    kinds = [{"change": "appeared"}, {"groups": ["legal"]}, {"answers": []}, {}]
+    update = write_update(tmp_path, [{"id": str(i), **more} for i, more in enumerate(kinds)])
+
+    assert [fact.question.id for fact in changed_facts(update)] == ["3"]
+
+
+def test_the_chosen_fact_comes_first(tmp_path: Path):
+    update = write_update(tmp_path, [{"id": name} for name in ("a", SHOWN, "b")])
+
+    assert [fact.question.id for fact in changed_facts(update)] == [SHOWN, "a", "b"]
+
+
+def test_an_edited_document_has_the_new_answer_in_place_of_the_old_one(tmp_path: Path):
+    [fact] = changed_facts(write_update(tmp_path, [{"id": "a"}]))
+
+    edit = edited_document(fact, "Kept for 14 days.")
+
+    assert edit
+    assert (edit.document_id, edit.text) == ("d", "Kept for 30 days.")
+    assert edited_document(fact, "Kept for two weeks.") is None
 
 
 def write_validation(folder: Path, rows: list[dict[str, str]]) -> None:
@@ -124,4 +138,4 @@ def test_the_example_corpus_brings_questions_and_an_update():
     assert corpus.questions
     assert corpus.updates
     assert len(read_questions(corpus.questions)) >= 300
-    assert prepared_edits(corpus.updates)
+    assert changed_facts(corpus.updates)[0].question.id == SHOWN

@@ -138,7 +138,10 @@ def changed_facts(updates: Path) -> list[ChangedFact]:
     facts = [
         ChangedFact(Question(**row), tuple(row["answers_before"]))
         for row in rows
-        if row.get("change") == "changed" and not row.get("groups") and row["answers"]
+        if row.get("change") == "changed"
+        and row["gold_ids"] == row["gold_ids_before"]  # else the fact moved to a new document
+        and row["answers"]
+        and not row.get("groups")
     ]
     return sorted(facts, key=lambda fact: (fact.question.id != SHOWN, fact.question.id))
 

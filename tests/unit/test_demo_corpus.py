@@ -80,13 +80,22 @@ def test_no_edit_where_quote_or_answer_is_not_in_the_text(quote: str):
 
 def write_update(folder: Path, rows: list[dict[str, object]]) -> Path:
     row = {"question": "Q", "answers": ["30 days"], "answers_before": ["fourteen days", "14 days"]}
-    lines = [json.dumps(row | {"gold_ids": ["d"], "change": "changed"} | more) for more in rows]
+    lines = [
+        json.dumps(row | {"gold_ids": ["d"], "gold_ids_before": ["d"], "change": "changed"} | more)
+        for more in rows
+    ]
     (folder / "questions.jsonl").write_text("\n".join(lines))
     return folder
 
 
 def test_only_changed_facts_that_everybody_may_read_and_that_have_an_answer_count(tmp_path: Path):
-    kinds = [{"change": "appeared"}, {"groups": ["legal"]}, {"answers": []}, {}]
+    kinds = [
+        {"change": "appeared"},
+        {"groups": ["legal"]},
+        {"answers": []},
+        {},
+        {"gold_ids": ["e"]},
+    ]
     update = write_update(tmp_path, [{"id": str(i), **more} for i, more in enumerate(kinds)])
 
     assert [fact.question.id for fact in changed_facts(update)] == ["3"]

@@ -224,7 +224,7 @@ def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> 
     )
     # From here on the actors may hold every CPU, and a task that needs one would wait for ever:
     # what comes before is done before, and chunking, which is light, asks for none.
-    return (
+    embedded: ray.data.Dataset = (
         kept.materialize()
         .map_batches(
             chunk,
@@ -242,6 +242,7 @@ def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> 
             num_cpus=settings.threads,
         )
     )
+    return embedded
 
 
 def keep_batch(batch: pa.Table, keys: "ray.ObjectRef[pa.Array]") -> pa.Table:

@@ -3,12 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from rayraft.models.text import TextModel
-
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.retrieval import HybridRetriever
 from rayraft.answering import AskRequest, GeneratedPiece, Retrieved, answer
 from rayraft.models.embedder import Embedder
+from rayraft.models.text import TextModel
 from rayraft.prompts import Message
 from rayraft.records import Answer
 from serve.adapters import LATEST, AdapterCatalog, AdapterLoader, published_adapters

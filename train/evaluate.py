@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import ray.data
-from rayraft.models.text import TextModel
 
 from data_pipelines import artifacts
 from data_pipelines.kb import KnowledgeBase
@@ -27,6 +26,7 @@ from rayraft.errors import InputError
 from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.models.embedder import Embedder
+from rayraft.models.text import TextModel
 from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest

@@ -4,7 +4,7 @@ It knows nothing of chunks or stores: texts in, L2-normalised vectors out.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
 from rayraft.errors import ConfigError
+from rayraft.models.batching import length_batches
 from rayraft.models.embedder_tokenizer import (
     DEFAULT_EMBEDDER,
     EmbedderTokenizer,
@@ -99,22 +100,3 @@ def _load_bert(folder: Path, dtype: torch.dtype) -> Any:
     wanted = model.state_dict().keys()
     model.load_state_dict({key: weights[key] for key in wanted})
     return model.to(dtype).eval()
-
-
-def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers in batches of similar length with at most `batch_tokens` padded tokens each.
-
-    Longest first, so that a run's peak memory shows at once. A row longer than the budget is a
-    batch of its own.
-    """
-    batch: list[int] = []
-    longest = 0
-    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and longest * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        if not batch:
-            longest = lengths[row]
-        batch.append(row)
-    if batch:
-        yield batch

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from rayraft.errors import ConfigError, InputError
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import DTYPES, BaseModel, base_digest, load_base
+from rayraft.models.batching import length_batches
 from rayraft.models.generation import LogprobRecorder, Stop, TokenQueue, text_deltas
 from rayraft.models.rendering import end_token_id, render_prompt
 from rayraft.prompts import Message, prompt_digest
@@ -237,17 +238,6 @@ class TextModel:
     def _decode(self, tokens: list[int]) -> str:
         shown = [token for token in tokens if token not in self._hidden_ids]
         return str(self._tokenizer.decode(shown, skip_special_tokens=False)).strip()
-
-
-def length_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Rows in batches of similar length, each within `budget` padded tokens; longest first."""
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
 
 
 def _end_ids(base: BaseModel) -> list[int]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rayraft.errors import ConfigError
-from rayraft.models.embedder import Embedder, length_batches
+from rayraft.models.batching import length_batches
+from rayraft.models.embedder import Embedder
 
 TEXTS = [
     "When did the oil crisis begin?",

@@ -13,7 +13,8 @@ from data_pipelines.artifacts import fetch, publish
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError, NotFoundError
 from rayraft.manifests import Manifest, sha256
 from rayraft.models.base import base_digest
-from rayraft.models.text import TextModel, length_batches
+from rayraft.models.batching import length_batches
+from rayraft.models.text import TextModel
 from rayraft.prompts import Message, prompt_digest
 from tests.ray.tiny_models import save_causal, save_seq2seq
 

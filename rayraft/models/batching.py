@@ -1,0 +1,18 @@
+"""Rows of different length in batches with little padding; for the embedder and the text model."""
+
+from collections.abc import Sequence
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Row numbers in batches of similar length with at most `batch_tokens` padded tokens each.
+
+    Longest first, so that a run's peak memory shows at once. A row longer than the budget is a
+    batch of its own.
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches

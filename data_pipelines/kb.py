@@ -17,6 +17,7 @@ import pyarrow as pa
 from data_pipelines.kb_table import (
     ROW_ID,
     SEARCH_COLUMN,
+    UPDATED_IN,
     bm25,
     check_embedder,
     create_table,
@@ -179,7 +180,7 @@ class KnowledgeBase:
         """Chunks of this version.
 
         Args:
-            columns: Any of `chunk_schema`, or `_rowid`; None reads all of `chunk_schema`.
+            columns: Any of `chunk_schema`, `ROW_ID` or `UPDATED_IN`; None reads the whole schema.
             where: SQL condition over the columns; quote values with `sql_text`.
         """
         names = list(columns) if columns is not None else chunk_schema(self.embedder.dim).names
@@ -196,8 +197,8 @@ class KnowledgeBase:
             raise InputError(f"delta since={since}: this is version {self.version}")
         older = self._at(since)
         removed = np.setdiff1d(older._row_ids(), self._row_ids(), assume_unique=True)
-        names = [*chunk_schema(self.embedder.dim).names, ROW_ID]
-        upserted = self._read(names, f"_row_last_updated_at_version > {since}")
+        names = [*chunk_schema(self.embedder.dim).names, UPDATED_IN, ROW_ID]
+        upserted = self._read(names, f"{UPDATED_IN} > {since}")
         gone = older._read(["chunk_id"], rows_condition(removed))["chunk_id"].to_pylist()
         # A document that was removed and came back has new rows under its old chunk ids.
         still_there = set(upserted["chunk_id"].to_pylist())

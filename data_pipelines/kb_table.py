@@ -18,6 +18,8 @@ from rayraft.models.spec import EmbedderSpec
 logger = logging.getLogger(__name__)
 
 ROW_ID = "_rowid"
+UPDATED_IN = "_row_last_updated_at_version"
+"""Lance's own column: the version that last wrote the row."""
 SEARCH_COLUMN = "search_text"
 
 

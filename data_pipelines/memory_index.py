@@ -14,11 +14,14 @@ import pyarrow as pa
 
 from data_pipelines.filters import Mask, RowFilter, Where
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import ROW_ID
+from data_pipelines.kb_table import ROW_ID, UPDATED_IN
 from data_pipelines.schema import vector_matrix
 
 _FAISS: Any = faiss  # its type stubs know the C++ signatures, not those of its Python layer
-_PASSAGE_COLUMNS = ["chunk_id", "document_id", "title", "text", "start", "end", "metadata"]
+_PASSAGE_COLUMNS = [
+    *("chunk_id", "document_id", "title", "text", "start", "end", "metadata"),
+    UPDATED_IN,
+]
 _FILTER_COLUMNS = ["document_id", "title", "metadata", "acl"]
 
 
@@ -83,8 +86,12 @@ class MemoryIndex:
         """The chunks as fields of `Passage`, in the order asked."""
         if self._texts is None or not chunk_ids:
             return []
-        rows = self._texts.take([self._positions[item] for item in chunk_ids]).to_pylist()
-        return [{**row, "metadata": json.loads(row["metadata"])} for row in rows]
+        positions = [self._positions[item] for item in chunk_ids]
+        rows: list[dict[str, Any]] = self._texts.take(positions).to_pylist()
+        for row in rows:
+            row["metadata"] = json.loads(row["metadata"])
+            row["updated_in"] = row.pop(UPDATED_IN)
+        return rows
 
     def _drop(self, positions: list[int]) -> None:
         if not positions or self._texts is None:

@@ -152,16 +152,7 @@ def _route(
     retrieved: tuple[str, float],
 ) -> _Plan:
     began = time.perf_counter()
-    behind = None
-    if adapter is not None and adapter.kb_version is not None:
-        behind = max(0, found.kb_version - adapter.kb_version)
-    features = route_features(
-        request.question,
-        found.passages,
-        has_adapter=adapter is not None,
-        versions_behind=behind,
-        config=config,
-    )
+    features = route_features(request.question, found.passages, found.kb_version, adapter, config)
     route = choose_route(features, config)
     return _Plan(
         mode=route.mode,

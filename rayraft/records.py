@@ -75,6 +75,8 @@ class Passage(Record):
     """Cosine similarity, None if dense search did not return the chunk."""
     sparse_score: float | None = None
     """BM25, None if full-text search did not return the chunk."""
+    updated_in: int | None = None
+    """Knowledge base version that last wrote the chunk, None where it is unknown."""
 
 
 class Question(Record):

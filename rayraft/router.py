@@ -5,14 +5,14 @@ It knows scores and versions, nothing of models. The rule, in the order in which
 | case | mode | why |
 |---|---|---|
 | nothing was found | `closed_book` | there is nothing to read |
-| no adapter, or a stale one | `rag` | an old memory may contradict current passages |
-| passages are noise, adapter is fresh | `closed_book` | its memory is the better source |
+| no adapter | `rag` | only the base model is there |
+| a passage was written after the adapter's version | `rag` | an old memory may contradict it |
+| passages are noise, the adapter is fresh | `closed_book` | its memory is the better source |
+| passages are noise, the adapter is old | `rag` | neither knows; reading can say so |
 | otherwise | `raft` | it reads passages of this domain, and copes without the right one |
 
-Evidence is *noise* if the best cosine is below `noise_cosine`, and no passage holds half of the
-question's content words; it is *strong* if the best cosine reaches `strong_cosine`, or it leads
-the runner-up by `clear_gap` and the words agree. Strong evidence halves the age that an adapter
-may have, because then memory adds least and contradicts most.
+Passages are *noise* if the best cosine is below `noise_cosine`, and no passage holds half of the
+question's content words. An adapter is *old* if it lags by more than `max_versions_behind`.
 """
 
 import re
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from rayraft.config import Config
+from rayraft.protocols import AdapterRef
 from rayraft.records import Mode, Passage
 
 _WORD = re.compile(r"\w+")
@@ -34,14 +35,10 @@ class RouterConfig(Config):
 
     noise_cosine: float = Field(default=0.2, ge=-1, le=1)
     """Below it a passage is no better than chance."""
-    strong_cosine: float = Field(default=0.65, ge=-1, le=1)
-    """From it on a passage very likely speaks of the question's subject."""
-    clear_gap: float = Field(default=0.1, ge=0, le=2)
-    """Lead in cosine of the best passage over the next one that counts as clear."""
     lexical_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the question's content words that one passage must hold."""
     max_versions_behind: int = Field(default=50, ge=0)
-    """Knowledge base versions by which an adapter may lag before its memory is distrusted."""
+    """Knowledge base versions by which an adapter may lag and still answer from memory."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,12 @@ class Features:
 
     n_passages: int
     top_cosine: float | None
-    gap: float
-    """Lead of the best cosine over the second, 0 with fewer than two."""
     lexical_hit: bool
     has_adapter: bool
-    versions_behind: int | None
-    """None if either version is unknown."""
+    newer_passages: int
+    """Passages written after the version that the adapter was trained from."""
+    versions_behind: int
+    """By how many versions the adapter lags; 0 if its version is unknown."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +66,22 @@ class Route:
 def route_features(
     question: str,
     passages: Sequence[Passage],
-    *,
-    has_adapter: bool,
-    versions_behind: int | None = None,
+    kb_version: int,
+    adapter: AdapterRef | None,
     config: RouterConfig | None = None,
 ) -> Features:
-    """The features of one question and what was retrieved for it."""
-    cosines = sorted((p.dense_score for p in passages if p.dense_score is not None), reverse=True)
+    """The features of one question and what was retrieved for it at `kb_version`."""
+    cosines = [p.dense_score for p in passages if p.dense_score is not None]
     share = (config or RouterConfig()).lexical_share
+    trained = adapter.kb_version if adapter is not None else None
+    trained = kb_version if trained is None else trained
     return Features(
         n_passages=len(passages),
-        top_cosine=cosines[0] if cosines else None,
-        gap=cosines[0] - cosines[1] if len(cosines) > 1 else 0.0,
+        top_cosine=max(cosines, default=None),
         lexical_hit=any(_word_share(question, p) >= share for p in passages),
-        has_adapter=has_adapter,
-        versions_behind=versions_behind,
+        has_adapter=adapter is not None,
+        newer_passages=sum((p.updated_in or 0) > trained for p in passages),
+        versions_behind=max(0, kb_version - trained),
     )
 
 
@@ -92,32 +90,26 @@ def choose_route(features: Features, config: RouterConfig | None = None) -> Rout
     config = config or RouterConfig()
     if features.n_passages == 0:
         return Route("closed_book", "nothing was found in the knowledge base")
-    evidence = _evidence(features, config)
-    allowed = config.max_versions_behind // (2 if evidence == "strong" else 1)
-    behind = features.versions_behind or 0
-    seen = f"evidence {evidence} ({_describe(features)})"
+    top = -1.0 if features.top_cosine is None else features.top_cosine
+    noise = top < config.noise_cosine and not features.lexical_hit
+    seen = _describe(features, noise)
     if not features.has_adapter:
         return Route("rag", f"{seen}; no adapter is published")
-    if behind > allowed:
-        return Route("rag", f"{seen}; the adapter is {behind} versions behind, {allowed} allowed")
-    if evidence == "noise":
-        return Route("closed_book", f"{seen}; the adapter is {behind} versions behind")
-    return Route("raft", f"{seen}; the adapter is {behind} versions behind")
+    if features.newer_passages:
+        newer = f"{features.newer_passages} of {features.n_passages} passages"
+        return Route("rag", f"{seen}; {newer} are newer than the adapter")
+    age = f"the adapter is {features.versions_behind} versions behind"
+    if not noise:
+        return Route("raft", f"{seen}; {age}, but no passage is newer")
+    if features.versions_behind > config.max_versions_behind:
+        return Route("rag", f"{seen}; {age}, {config.max_versions_behind} allowed")
+    return Route("closed_book", f"{seen}; {age}")
 
 
-def _evidence(features: Features, config: RouterConfig) -> str:
-    top = features.top_cosine if features.top_cosine is not None else -1.0
-    if top < config.noise_cosine and not features.lexical_hit:
-        return "noise"
-    if top >= config.strong_cosine or (features.gap >= config.clear_gap and features.lexical_hit):
-        return "strong"
-    return "fair"
-
-
-def _describe(features: Features) -> str:
+def _describe(features: Features, noise: bool) -> str:
     top = "none" if features.top_cosine is None else f"{features.top_cosine:.2f}"
     words = "agree" if features.lexical_hit else "differ"
-    return f"cosine {top}, lead {features.gap:.2f}, words {words}"
+    return f"passages are {'noise' if noise else 'evidence'} (cosine {top}, words {words})"
 
 
 def _word_share(question: str, passage: Passage) -> float:

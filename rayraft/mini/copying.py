@@ -4,13 +4,14 @@ Source: pointer-generator networks, arXiv 1704.04368. Ours adds a bias for sourc
 preceding tokens equal the tokens written last (the longer the match, the higher), so that a phrase
 once begun is copied to its end; it takes the place of a learned induction head.
 
-Shapes: B rows, T target tokens, S source tokens, D width, V vocabulary.
+Shapes: B rows, T target tokens, N packed target tokens, S source tokens, D width.
 """
 
 import torch
 from torch import Tensor, nn
 
 from rayraft.mini.configuration import MiniConfig
+from rayraft.mini.packing import Layout
 
 
 class CopyHead(nn.Module):
@@ -25,22 +26,23 @@ class CopyHead(nn.Module):
 
     def log_pointer(
         self,
-        decoded_BTD: Tensor,
+        decoded_ND: Tensor,
+        layout: Layout,
         copy_keys_BSD: Tensor,
         matches_BTS: Tensor,
         copyable_BS: Tensor,
     ) -> Tensor:
         """Log-probabilities float32 [B, T, S] of taking the next token from a source position."""
-        scale = decoded_BTD.shape[-1] ** -0.5
-        scores = torch.bmm(self.query(decoded_BTD) * scale, copy_keys_BSD.transpose(1, 2)).float()
+        query_BTD = layout.pad(self.query(decoded_ND) * decoded_ND.shape[-1] ** -0.5)
+        scores = torch.bmm(query_BTD, copy_keys_BSD.transpose(1, 2)).float()
         steps = torch.cat([self.match_bias.new_zeros(1), self.match_bias]).float().cumsum(0)
         scores = scores + steps[matches_BTS]
         scores = scores.masked_fill(~copyable_BS[:, None, :], -1e4)
         return scores.log_softmax(-1)
 
-    def log_gate(self, decoded_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities float32 [B, T] of copying and of generating."""
-        logit = self.gate(decoded_BTD).squeeze(-1).float()
+    def log_gate(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities float32 [...] of copying and of generating, of states [..., D]."""
+        logit = self.gate(decoded).squeeze(-1).float()
         return nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit)
 
 

@@ -1,6 +1,8 @@
 """Post-norm transformer layers as in BERT, with a key-value cache and cross-attention.
 
-Shapes: B rows, T target tokens, S source tokens, D width.
+Layers work on packed real tokens; see `packing`.
+
+Shapes: B rows, T target tokens, S source tokens, N packed tokens, D width.
 """
 
 from typing import Any
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import EncoderDecoderCache
 
 from rayraft.mini.configuration import MiniConfig
+from rayraft.mini.packing import Layout
 
 LAYER_NORM_EPS = 1e-12
 
@@ -31,14 +34,27 @@ class Attention(nn.Module):
         """[B, S, D] -> [B, heads, S, D / heads]."""
         return x_BSD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(
-        self, x_BTD: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool = False
+    def forward(  # noqa: PLR0913
+        self,
+        x_ND: Tensor,
+        layout: Layout,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        causal: bool = False,
     ) -> Tensor:
         """`key` and `value` are already split into heads; `mask` is True where attention may go."""
-        query = self.split(self.query(x_BTD))
+        query = self.split(layout.pad(self.query(x_ND)))
         mixed = attend(query, key, value, mask, causal and mask is None)
-        mixed_BTD = mixed.transpose(1, 2).flatten(2)
-        return self.norm(x_BTD + self.output(mixed_BTD))
+        mixed_ND = layout.pack(mixed.transpose(1, 2).flatten(2))
+        return self.norm(x_ND + self.output(mixed_ND))
+
+    def own_keys(self, x_ND: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """Keys and values of the tokens themselves, [B, heads, T, D / heads]."""
+        return (
+            self.split(layout.pad(self.key(x_ND))),
+            self.split(layout.pad(self.value(x_ND))),
+        )
 
 
 class FeedForward(nn.Module):
@@ -50,9 +66,9 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.intermediate_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
-        return self.norm(x_BTD + self.down(F.gelu(self.up(x_BTD))))
+    def forward(self, x_ND: Tensor) -> Tensor:
+        """[N, D] -> [N, D]."""
+        return self.norm(x_ND + self.down(F.gelu(self.up(x_ND))))
 
 
 class EncoderLayer(nn.Module):
@@ -63,11 +79,10 @@ class EncoderLayer(nn.Module):
         self.attention = Attention(config)
         self.ffn = FeedForward(config)
 
-    def forward(self, x_BSD: Tensor, mask: Tensor | None) -> Tensor:
-        """`mask` bool [B, 1, 1, S], None where nothing is padded."""
-        attention = self.attention
-        key, value = attention.split(attention.key(x_BSD)), attention.split(attention.value(x_BSD))
-        return self.ffn(attention(x_BSD, key, value, mask))
+    def forward(self, x_ND: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
+        """`mask` is the layout's own, made once for all layers."""
+        key, value = self.attention.own_keys(x_ND, layout)
+        return self.ffn(self.attention(x_ND, layout, key, value, mask))
 
 
 class DecoderLayer(nn.Module):
@@ -80,22 +95,23 @@ class DecoderLayer(nn.Module):
         self.cross = Attention(config)
         self.ffn = FeedForward(config)
 
-    def forward(
+    def forward(  # noqa: PLR0913
         self,
-        x_BTD: Tensor,
+        x_ND: Tensor,
+        layout: Layout,
         states_BSD: Tensor,
-        source_mask: Tensor,
+        source_mask: Tensor | None,
         target_mask: Tensor | None,
         cache: EncoderDecoderCache | None,
     ) -> Tensor:
         """`target_mask` None means plain causal attention over the T tokens given."""
         own, cross = self.attention, self.cross
-        key, value = own.split(own.key(x_BTD)), own.split(own.value(x_BTD))
+        key, value = own.own_keys(x_ND, layout)
         if cache is not None:
             key, value = cache.self_attention_cache.update(key, value, self.layer_index)
-        x_BTD = own(x_BTD, key, value, target_mask, causal=x_BTD.shape[1] > 1)
+        x_ND = own(x_ND, layout, key, value, target_mask, causal=layout.width > 1)
         key, value = self._source_keys(states_BSD, cache)
-        return self.ffn(cross(x_BTD, key, value, source_mask))
+        return self.ffn(cross(x_ND, layout, key, value, source_mask))
 
     def _source_keys(
         self, states_BSD: Tensor, cache: EncoderDecoderCache | None

@@ -21,6 +21,7 @@ from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copy_ahead import CopyAhead
 from rayraft.mini.copying import CopyHead, match_lengths
 from rayraft.mini.layers import padding_mask
+from rayraft.mini.packing import Layout
 from rayraft.mini.stacks import MiniDecoder, MiniEncoder, MiniEncoderOutput
 
 IGNORED = -100
@@ -35,6 +36,8 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_sdpa = True
     _no_split_modules = {"EncoderLayer", "DecoderLayer"}  # noqa: RUF012  Transformers' own form
     _keys_to_ignore_on_load_missing = ["shared.weight"]  # noqa: RUF012
+    draft_tokens = 16
+    """What `prompt_lookup_num_tokens` should be: a quote is drafted from the source."""
 
     def __init__(self, config: MiniConfig) -> None:
         super().__init__(config)
@@ -74,46 +77,60 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):
         mask_BS = torch.ones_like(source) if attention_mask is None else attention_mask
         if labels is not None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        decoded_BTD = self.decoder(
+        assert decoder_input_ids is not None
+        layout = _target_layout(decoder_input_ids, labels)
+        decoded_ND = self.decoder(
             decoder_input_ids,
+            layout,
             encoder_outputs.last_hidden_state,
             padding_mask(mask_BS),
             past_key_values,
         )
-        assert decoder_input_ids is not None
         history = decoder_input_ids if history_ids is None else history_ids
-        pointer = self._pointer(decoded_BTD, encoder_outputs, mask_BS, history)
+        pointer = self._pointer(decoded_ND, layout, encoder_outputs, mask_BS, history)
         if labels is not None:
-            return Seq2SeqLMOutput(loss=self._loss(decoded_BTD, pointer, source, labels))
+            loss = self._loss(decoded_ND, layout.pack(pointer), layout, source, labels)
+            return Seq2SeqLMOutput(loss=loss)
         return Seq2SeqLMOutput(
-            logits=self._mixture(decoded_BTD, pointer, source),
+            logits=self._mixture(layout.pad(decoded_ND), pointer, source),
             past_key_values=past_key_values,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
         )
 
     def _pointer(
-        self, decoded_BTD: Tensor, encoded: MiniEncoderOutput, mask_BS: Tensor, history: Tensor
+        self,
+        decoded_ND: Tensor,
+        layout: Layout,
+        encoded: MiniEncoderOutput,
+        mask_BS: Tensor,
+        history: Tensor,
     ) -> Tensor:
         source = encoded.source_ids
         copyable = mask_BS.bool() & (source != self.config.cls_token_id)
         copyable &= source != self.config.eos_token_id
-        matches = match_lengths(history, source, decoded_BTD.shape[1], self.config.copy_context)
-        return self.copy.log_pointer(decoded_BTD, encoded.copy_keys, matches, copyable)
+        matches = match_lengths(history, source, layout.width, self.config.copy_context)
+        return self.copy.log_pointer(decoded_ND, layout, encoded.copy_keys, matches, copyable)
 
     def _vocabulary_logits(self, decoded: Tensor) -> Tensor:
         return F.linear(decoded, self.shared.weight, self.vocabulary_bias).float()
 
     def _loss(
-        self, decoded_BTD: Tensor, pointer_BTS: Tensor, source_BS: Tensor, labels_BT: Tensor
+        self,
+        decoded_ND: Tensor,
+        pointer_NS: Tensor,
+        layout: Layout,
+        source_BS: Tensor,
+        labels_BT: Tensor,
     ) -> Tensor:
         """Mean negative log-likelihood; only the labelled tokens meet the vocabulary."""
-        wanted = labels_BT != IGNORED
-        target = labels_BT[wanted]
-        copying, generating = self.copy.log_gate(decoded_BTD[wanted])
-        logits = self._vocabulary_logits(decoded_BTD[wanted])
+        labels = layout.pack(labels_BT)
+        wanted = labels != IGNORED
+        decoded, target = decoded_ND[wanted], labels[wanted]
+        copying, generating = self.copy.log_gate(decoded)
+        logits = self._vocabulary_logits(decoded)
         generated = generating - F.cross_entropy(logits, target, reduction="none")
-        here = (source_BS[:, None, :] == labels_BT[:, :, None])[wanted]
-        copied = pointer_BTS[wanted].masked_fill(~here, -1e4).logsumexp(-1) + copying
+        here_NS = layout.pack(source_BS[:, None, :] == labels_BT[:, :, None])
+        copied = pointer_NS.masked_fill(~here_NS, -1e4).logsumexp(-1)[wanted] + copying
         return -torch.logaddexp(copied, generated).mean()
 
     def _mixture(self, decoded_BTD: Tensor, pointer_BTS: Tensor, source_BS: Tensor) -> Tensor:
@@ -194,3 +211,12 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if self.config.wheel_embeddings:
             state = {name: value for name, value in state.items() if name != "shared.weight"}
         super().save_pretrained(save_directory, state_dict=state, **kwargs)
+
+
+def _target_layout(decoder_input_ids: Tensor, labels: Tensor | None) -> Layout:
+    """Without labels every position counts, with them those up to a row's last label."""
+    if labels is None:
+        return Layout.of(None, *decoder_input_ids.shape)
+    labelled = (labels != IGNORED).long()
+    # From the right: True from the last label on, to the left.
+    return Layout.of(labelled.flip(1).cumsum(1).flip(1) > 0, *labels.shape)

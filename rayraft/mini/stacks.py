@@ -1,9 +1,10 @@
 """Encoder and decoder of the mini model.
 
-Shapes: B rows, T target tokens, S source tokens, G segments, W widest segment, D width.
+Shapes: B rows, T target tokens, S source tokens, G segments, W widest segment, N real tokens,
+D width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ from rayraft.mini.layers import (
     DecoderLayer,
     EncoderLayer,
     causal_mask,
-    padding_mask,
 )
+from rayraft.mini.packing import Layout
 
 
 @dataclass
@@ -48,23 +49,25 @@ class MiniEncoder(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> MiniEncoderOutput:
         """Hidden states and copy keys [B, S, D] of `input_ids` [B, S]."""
-        mask_BS = attention_mask if attention_mask is not None else torch.ones_like(input_ids)
-        real = mask_BS.bool()
-        segment, offset = self._segments(input_ids, real)
-        groups, width = int(segment.max()) + 1, int(offset.max()) + 1
-        ids_GW = input_ids.new_zeros(groups, width)
-        mask_GW = torch.zeros(groups, width, dtype=torch.bool, device=input_ids.device)
-        ids_GW[segment, offset] = input_ids[real]
-        mask_GW[segment, offset] = True
-        x_GWD = self._read(ids_GW, mask_GW)
-        states = x_GWD.new_zeros(*input_ids.shape, x_GWD.shape[-1])
-        states[real] = x_GWD[segment, offset]
+        batch = Layout.of(
+            None if attention_mask is None else attention_mask.bool(), *input_ids.shape
+        )
+        segment_N, offset_N = self._segments(input_ids, attention_mask)
+        width = int(offset_N.max()) + 1
+        segments = Layout(int(segment_N.max()) + 1, width, segment_N * width + offset_N)
+        if segments.rows * width == len(segment_N):
+            segments = replace(segments, index_N=None)
+        x_ND = self._read(batch.pack(input_ids), offset_N, segments)
         return MiniEncoderOutput(
-            last_hidden_state=states, copy_keys=self.copy_key(states), source_ids=input_ids
+            last_hidden_state=batch.pad(x_ND),
+            copy_keys=batch.pad(self.copy_key(x_ND)),
+            source_ids=input_ids,
         )
 
-    def _segments(self, input_ids: Tensor, real_BS: Tensor) -> tuple[Tensor, Tensor]:
-        """Segment number and offset within it, int64 [n real tokens]."""
+    def _segments(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Segment number and offset within it of the real tokens, int64 [N]."""
+        mask_BS = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        real_BS = mask_BS.bool()
         starts = (input_ids == self.config.cls_token_id) & real_BS
         # A source that does not begin with [CLS] still is a segment.
         first = real_BS & (real_BS.long().cumsum(1) == 1)
@@ -74,15 +77,14 @@ class MiniEncoder(nn.Module):
         segment = starts.flatten().long().cumsum(0).view_as(input_ids) - 1
         return segment[real_BS], (index - begin)[real_BS]
 
-    def _read(self, ids_GW: Tensor, mask_GW: Tensor) -> Tensor:
-        position = torch.arange(ids_GW.shape[1], device=ids_GW.device)
+    def _read(self, ids_N: Tensor, offset_N: Tensor, segments: Layout) -> Tensor:
         # Past the last known position there is no better guess than the last one.
-        position = position.clamp(max=self.config.max_positions - 1)
-        x_GWD = self.norm(self._words[0](ids_GW) + self.positions(position))
-        mask = padding_mask(mask_GW)
+        position_N = offset_N.clamp(max=self.config.max_positions - 1)
+        x_ND = self.norm(self._words[0](ids_N) + self.positions(position_N))
+        mask = segments.mask(ids_N.device)
         for layer in self.layers:
-            x_GWD = layer(x_GWD, mask)
-        return x_GWD
+            x_ND = layer(x_ND, segments, mask)
+        return x_ND
 
 
 class MiniDecoder(nn.Module):
@@ -100,17 +102,18 @@ class MiniDecoder(nn.Module):
     def forward(
         self,
         ids_BT: Tensor,
+        layout: Layout,
         states_BSD: Tensor,
         source_mask: Tensor | None,
         cache: EncoderDecoderCache | None,
     ) -> Tensor:
-        """Decoded states [B, T, D]."""
+        """Decoded states of the layout's real tokens, [N, D]."""
         past = cache.self_attention_cache.get_seq_length() if cache is not None else 0
-        new = ids_BT.shape[1]
-        position = torch.arange(past, past + new, device=ids_BT.device)
+        position = torch.arange(past, past + layout.width, device=ids_BT.device)
         position = position.clamp(max=self.positions.num_embeddings - 1)
         x_BTD = self.norm(self._words[0](ids_BT) + self.positions(position))
-        target_mask = causal_mask(new, past, ids_BT.device)
+        x_ND = layout.pack(x_BTD)
+        target_mask = causal_mask(layout.width, past, ids_BT.device)
         for layer in self.layers:
-            x_BTD = layer(x_BTD, states_BSD, source_mask, target_mask, cache)
-        return x_BTD
+            x_ND = layer(x_ND, layout, states_BSD, source_mask, target_mask, cache)
+        return x_ND

@@ -10,25 +10,32 @@ from transformers.generation.streamers import BaseStreamer
 
 
 class LogprobRecorder(LogitsProcessor):
-    """Sums each row's log-probabilities of the tokens that greedy search takes.
+    """Keeps the log-probability of each token that greedy search takes.
 
-    Keeping the scores of all steps would cost vocabulary x tokens x rows floats.
+    Keeping the scores of all steps would cost vocabulary x tokens x rows floats. Drafted tokens
+    (speculative decoding) are scored before it is known whether they stay; a position that is
+    scored again replaces what was kept for it.
     """
 
-    def __init__(self, end_ids: list[int]) -> None:
-        self._end_ids = torch.tensor(end_ids)
-        self.total = torch.zeros(0)
-        self._open = torch.zeros(0, dtype=torch.bool)
+    def __init__(self) -> None:
+        self._first = 0
+        self._of_length: dict[int, torch.Tensor] = {}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Records the next token of each row; the scores pass unchanged."""
-        if not len(self.total):
-            self.total = torch.zeros(len(scores))
-            self._open = torch.ones(len(scores), dtype=torch.bool)
-        logprob, token = torch.log_softmax(scores.float(), dim=-1).max(dim=-1)
-        self.total += torch.where(self._open, logprob.cpu(), 0.0)
-        self._open &= ~torch.isin(token.cpu(), self._end_ids)
+        length = input_ids.shape[1]
+        if not self._of_length:
+            self._first = length
+        self._of_length[length] = torch.log_softmax(scores.float(), dim=-1).amax(dim=-1).cpu()
         return scores
+
+    def means(self, counts: list[int]) -> list[float]:
+        """Each row's mean over its first `counts[row]` output tokens, 0 for no token."""
+        kept = [self._of_length[self._first + i] for i in range(max(counts))]
+        return [
+            sum(float(step[row]) for step in kept[:count]) / max(1, count)
+            for row, count in enumerate(counts)
+        ]
 
 
 class Stop(StoppingCriteria):

@@ -45,6 +45,7 @@ class TextModel:
         self._device = torch.device(device)
         self._model: Any = base.model.to(self._device).eval()  # type: ignore[arg-type]
         self._adapters = Adapters(base.model, digest, prompt_digest())
+        self._draft_tokens: int | None = getattr(base.model, "draft_tokens", None)
         self._lock = threading.Lock()
         self._end_ids = _end_ids(base)
         self._hidden_ids = set(self._end_ids) | {
@@ -152,7 +153,7 @@ class TextModel:
                 with self._answering(adapter):
                     self._model.generate(
                         **self._inputs([ids]),
-                        generation_config=self._settings(max_new_tokens),
+                        generation_config=self._settings(max_new_tokens, 1),
                         streamer=tokens,
                         stopping_criteria=StoppingCriteriaList([stop]),
                     )
@@ -199,25 +200,22 @@ class TextModel:
         }
 
     def _generate_batch(self, rows: list[list[int]], max_new_tokens: int) -> list[Generated]:
-        recorder = LogprobRecorder(self._end_ids)
+        recorder = LogprobRecorder()
         inputs = self._inputs(rows)
         sequences = self._model.generate(
             **inputs,
-            generation_config=self._settings(max_new_tokens),
+            generation_config=self._settings(max_new_tokens, len(rows)),
             logits_processor=LogitsProcessorList([recorder]),
         )
         start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
-        made = []
-        for ids, output, total in zip(
-            rows, sequences.tolist(), recorder.total.tolist(), strict=True
-        ):
-            tokens = self._until_end(output[start:])
-            made.append(
-                Generated(self._decode(tokens), len(ids), len(tokens), total / max(1, len(tokens)))
-            )
-        return made
+        outputs = [self._until_end(output[start:]) for output in sequences.tolist()]
+        means = recorder.means([len(tokens) for tokens in outputs])
+        return [
+            Generated(self._decode(tokens), len(ids), len(tokens), mean)
+            for ids, tokens, mean in zip(rows, outputs, means, strict=True)
+        ]
 
-    def _settings(self, max_new_tokens: int) -> GenerationConfig:
+    def _settings(self, max_new_tokens: int, rows: int) -> GenerationConfig:
         return GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new_tokens,
             do_sample=False,
@@ -227,6 +225,8 @@ class TextModel:
             eos_token_id=self._end_ids,
             pad_token_id=self._tokenizer.pad_token_id,
             use_cache=True,
+            # Transformers checks drafts for one row at a time.
+            prompt_lookup_num_tokens=self._draft_tokens if rows == 1 else None,
         )
 
     def _until_end(self, tokens: list[int]) -> list[int]:

@@ -114,6 +114,26 @@ def test_training_attention_equals_the_fused_kernel(
     assert torch.allclose(fused, plain, atol=1e-5)
 
 
+def test_padding_changes_no_gradient(
+    tokenizer: PreTrainedTokenizerBase, batch: dict[str, torch.Tensor]
+) -> None:
+    torch.manual_seed(0)
+    model = initial_model().train()
+    labels = labels_of(tokenizer)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    together = torch.autograd.grad(model(**batch, labels=labels).loss, parameters)
+    alone = [torch.zeros_like(p) for p in parameters]
+    for row in range(2):
+        source = batch["input_ids"][row, : int(batch["attention_mask"][row].sum())]
+        target = labels[row, : int((labels[row] != -100).sum())]
+        loss = model(input_ids=source[None], labels=target[None]).loss
+        share = len(target) / int((labels != -100).sum())
+        for total, gradient in zip(alone, torch.autograd.grad(loss, parameters), strict=True):
+            total += share * gradient
+    for left, right in zip(together, alone, strict=True):
+        assert torch.allclose(left, right, atol=1e-5 + 1e-4 * float(right.abs().max()))
+
+
 def test_saved_weights_leave_out_the_wheels_embeddings_and_load_back(
     model: MiniForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,

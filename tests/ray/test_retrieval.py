@@ -169,6 +169,17 @@ def test_searches_see_their_version_until_refresh(kb: KnowledgeBase):
     assert search(found, "u1 u2 u3", 10) != before
 
 
+def test_passages_tell_the_version_that_wrote_them(kb: KnowledgeBase):
+    found = retriever(kb)
+    first = {p.document_id: p.updated_in for p in search(found, " ".join(WORDS), 100)}
+    assert set(first.values()) == {next(iter(first.values()))}
+    changed = put(kb, [Document(document_id="d1", text="oil tax rate shop lake bird")])
+    found.refresh()
+    second = {p.document_id: p.updated_in for p in search(found, " ".join(WORDS), 100)}
+    assert second.pop("d1") == changed > first.pop("d1", 0)
+    assert second == first
+
+
 def test_searching_while_refreshing_never_mixes_versions(kb: KnowledgeBase):
     put(kb, [Document(document_id=f"d{n}", text=f"flag state0 u{n}") for n in range(60)])
     found = retriever(kb)

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from data_pipelines.artifacts import publish
+from data_pipelines.kb import KnowledgeBase
 from rayraft.errors import RayraftError
 from rayraft.manifests import Manifest
 from rayraft.models.embedder import Embedder
@@ -205,8 +206,9 @@ def test_restricted_document_shows_in_no_answer_search_or_error(client, http):
 def test_adapter_is_listed_and_used_as_soon_as_it_is_published(client, store):
     with pytest.raises(openai.NotFoundError, match="adapter"):
         chat(client, VIETNAM, model="rayraft/raft")
+    now = KnowledgeBase.open(str(store)).version
     manifest = Manifest(
-        kind="adapter", kb_version=2, base_digest="scripted", prompt_digest=prompt_digest()
+        kind="adapter", kb_version=now, base_digest="scripted", prompt_digest=prompt_digest()
     )
     other = manifest.model_copy(update={"base_digest": "another base model"})
     files = {"adapter_model.safetensors": b"weights", "adapter_config.json": b"{}"}

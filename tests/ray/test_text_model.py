@@ -15,7 +15,8 @@ from rayraft.manifests import Manifest, sha256
 from rayraft.models.base import base_digest
 from rayraft.models.batching import length_batches
 from rayraft.models.text import TextModel
-from rayraft.prompts import Message, prompt_digest
+from rayraft.prompts import Message, answer_messages, prompt_digest
+from rayraft.records import Passage
 from tests.ray.tiny_models import save_causal, save_seq2seq
 
 KINDS = ["seq2seq", "causal"]
@@ -110,6 +111,29 @@ def test_mean_logprob_is_that_of_the_tokens_written(
             break
     assert output.completion_tokens == count
     assert output.mean_logprob == pytest.approx(total / count, abs=1e-4)
+
+
+def test_drafts_from_the_source_change_neither_text_nor_logprob() -> None:
+    model = TextModel.load("mini", device="cpu", dtype="float32")
+    passage = Passage(
+        chunk_id="a",
+        document_id="a",
+        title="Normans",
+        text="The Normans came in 1066. They stayed.",
+    )
+    prompt = answer_messages("When did the Normans come?", [passage])
+    passes: list[int] = []
+    hook = model._model.decoder.register_forward_hook(lambda *_: passes.append(1))
+    (drafted,) = model.generate([prompt])
+    with_drafts = len(passes)
+    streamed = "".join(model.stream(prompt))
+    model._draft_tokens = None
+    passes.clear()
+    (plain,) = model.generate([prompt])
+    hook.remove()
+    assert drafted.text == plain.text == streamed
+    assert drafted.mean_logprob == pytest.approx(plain.mean_logprob, abs=1e-4)
+    assert with_drafts < len(passes) == plain.completion_tokens
 
 
 def test_leaving_a_stream_stops_the_model(model: TextModel) -> None:

@@ -1,0 +1,88 @@
+"""Padding-free computation: linear layers see real tokens only, attention sees the padded batch.
+
+In a batch of passages of unequal length a third of the positions are padding, in a batch of short
+answers half of them; linear layers, where nearly all the time goes, need not compute those.
+
+Shapes: B rows, W width of the padded batch, N real tokens, D width of the model.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+class _Gather(torch.autograd.Function):
+    """`index_select` along dimension 0 whose index has no duplicates.
+
+    The general backward adds up gradients of equal indices, which costs much more than this copy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index_N: Tensor) -> Tensor:
+        ctx.save_for_backward(index_N)
+        ctx.length = x.shape[0]
+        return x.index_select(0, index_N)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (index_N,) = ctx.saved_tensors
+        return _scatter(grads[0], index_N, ctx.length), None
+
+
+class _Scatter(torch.autograd.Function):
+    """The inverse: rows of zeros, and `x` at `index_N`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index_N: Tensor, length: int) -> Tensor:
+        ctx.save_for_backward(index_N)
+        return _scatter(x, index_N, length)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (index_N,) = ctx.saved_tensors
+        return grads[0].index_select(0, index_N), None, None
+
+
+def _scatter(x: Tensor, index_N: Tensor, length: int) -> Tensor:
+    return x.new_zeros(length, *x.shape[1:]).index_copy_(0, index_N, x)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where N real tokens stand in a padded batch of `rows` x `width` positions."""
+
+    rows: int
+    width: int
+    index_N: Tensor | None
+    """Flat positions, int64 [N], without duplicates; None if all positions are real, in order."""
+
+    @classmethod
+    def of(cls, real_BW: Tensor | None, rows: int, width: int) -> Self:
+        """The layout of a batch with real tokens where `real_BW` is True (None: everywhere)."""
+        if real_BW is None or bool(real_BW.all()):
+            return cls(rows, width, None)
+        return cls(rows, width, real_BW.flatten().nonzero().squeeze(1))
+
+    def pack(self, x_BWD: Tensor) -> Tensor:
+        """[B, W, ...] -> the real tokens [N, ...]."""
+        flat = x_BWD.flatten(0, 1)
+        if self.index_N is None:
+            return flat
+        packed: Tensor = _Gather.apply(flat, self.index_N)
+        return packed
+
+    def pad(self, x_ND: Tensor) -> Tensor:
+        """[N, ...] -> [B, W, ...] with zeros at the padding."""
+        if self.index_N is not None:
+            x_ND = _Scatter.apply(x_ND, self.index_N, self.rows * self.width)
+        return x_ND.unflatten(0, (self.rows, self.width))
+
+    def mask(self, device: torch.device) -> Tensor | None:
+        """Bool [B, 1, 1, W] for attention; None if all positions are real (the faster kernel)."""
+        if self.index_N is None:
+            return None
+        real = torch.zeros(self.rows * self.width, dtype=torch.bool, device=device)
+        real[self.index_N] = True
+        return real.view(self.rows, 1, 1, self.width)

@@ -20,7 +20,7 @@ from data_pipelines.config import IngestConfig
 from data_pipelines.embedding import chunk_documents, embed_chunks
 from data_pipelines.ingest import Found, Plan, commit_rows, plan_ingest
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.progress import Advance
+from data_pipelines.progress import Advance, no_progress
 from data_pipelines.quarantine import Rejected, write_quarantine
 from data_pipelines.ray_session import cluster_actors
 from data_pipelines.readers import read_file
@@ -77,7 +77,7 @@ def run_ingest(
     paths: Sequence[str],
     store: str,
     config: IngestConfig,
-    advance: Advance = lambda done, total: None,
+    advance: Advance = no_progress,
 ) -> IngestReport:
     """Reads files and folders into the store's knowledge base, in one new version or none.
 

@@ -6,6 +6,7 @@
     ├── NotFoundError      a document, adapter, mode or store does not exist    (exit 2, HTTP 404)
     ├── ArtifactMismatch   digest, embedder, base model or prompt does not fit  (exit 3, HTTP 409)
     ├── ConcurrentWrite    another writer committed first and retries ran out   (exit 4, HTTP 409)
+    ├── ClusterError       Ray could not be started or reached                  (exit 5)
     ├── VersionTimeout     `min_kb_version` was not reached in time             (HTTP 504)
     ├── RetrievalError     the retriever could not answer                       (HTTP 503)
     └── GenerationError    the generator could not answer                       (HTTP 503)
@@ -54,6 +55,12 @@ class ConcurrentWrite(RayraftError):
 
     exit_code = 4
     http_status = 409
+
+
+class ClusterError(RayraftError):
+    """Ray could not be started or reached; trying again may help."""
+
+    exit_code = 5
 
 
 class VersionTimeout(RayraftError):

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import signal
 import socket
 import threading
@@ -12,6 +11,7 @@ from types import FrameType
 import ray
 import ray.serve
 
+from data_pipelines.ray_session import start_ray
 from rayraft.errors import InputError, RayraftError
 from serve.app import APP_NAME, build_app
 from serve.run_file import RunFile
@@ -57,16 +57,11 @@ def start(run: RunFile) -> None:
     """Starts Ray if it is not running, Serve, and the application; returns once it is healthy.
 
     Raises:
+        ClusterError: Ray could not be started or reached.
         RayraftError: A deployment could not be started.
     """
     if not ray.is_initialized():
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS", "local"),
-            namespace="serve",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
+        start_ray(namespace="serve")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     ray.serve.start(

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_pipelines.progress import Advance
 from train.fit import CURVE, RunPlace
-
-Progress = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
 
 POLL_S = 0.5
 
 
 @contextmanager
-def watching(progress: Progress) -> Iterator[Callable[[RunPlace], None]]:
+def watching(progress: Advance) -> Iterator[Callable[[RunPlace], None]]:
     """Reports the steps of the run that the yielded function is told of.
 
     A run that is kept in a bucket has no such file, and is not reported.
@@ -37,12 +35,13 @@ def watching(progress: Progress) -> Iterator[Callable[[RunPlace], None]]:
             thread.join()
 
 
-def _follow(path: Path, progress: Progress, ended: threading.Event) -> None:
+def _follow(path: Path, progress: Advance, ended: threading.Event) -> None:
     while True:
         last = ended.wait(POLL_S)
         point = last_training_point(path)
         if point is not None:
-            progress(int(point["step"]), int(point["total_steps"]))
+            detail = f"loss {point['loss']:.3f}, {point['tokens_per_s']:,.0f} tokens/s"
+            progress(int(point["step"]), int(point["total_steps"]), detail)
         if last:
             return
 

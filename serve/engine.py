@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from rayraft.prompt_budget import estimate_tokens
 from rayraft.prompts import Message
 from rayraft.protocols import GeneratedPiece
 from serve.batching import Batcher
@@ -47,8 +46,8 @@ class LanguageModel(Protocol):
 
     def stream(
         self, prompt: list[Message], *, adapter: str | None = None, max_new_tokens: int = 96
-    ) -> Iterator[str]:
-        """Pieces of the output."""
+    ) -> Iterator[Any]:
+        """Pieces of the output's text, then an object as `generate` returns them."""
         ...
 
 
@@ -87,12 +86,9 @@ class TextEngine:
     async def stream(
         self, messages: list[Message], adapter: str | None, max_new_tokens: int
     ) -> AsyncIterator[GeneratedPiece]:
-        """The output piece by piece; leaving the loop early stops the model.
-
-        The token counts, which the model does not report while it streams, are estimates.
-        """
+        """The output piece by piece, the token counts last; leaving early stops the model."""
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        pieces: asyncio.Queue[Any] = asyncio.Queue()
         left = threading.Event()
 
         def write() -> None:
@@ -104,13 +100,12 @@ class TextEngine:
 
         writing = loop.run_in_executor(self._thread, write)
         try:
-            text = ""
-            while (piece := await pieces.get()) is not None:
-                text += piece
-                yield GeneratedPiece(piece)
+            while (item := await pieces.get()) is not None:
+                if isinstance(item, str):
+                    yield GeneratedPiece(item)
+                else:
+                    yield GeneratedPiece("", item.prompt_tokens, item.completion_tokens)
             await writing  # raises what the model raised
-            prompt_tokens = sum(estimate_tokens(message["content"]) for message in messages)
-            yield GeneratedPiece("", prompt_tokens, estimate_tokens(text))
         finally:
             left.set()
 
@@ -124,16 +119,16 @@ class TextEngine:
 
     def _pieces(
         self, messages: list[Message], adapter: str | None, max_new_tokens: int, left: Any
-    ) -> Iterator[str]:
+    ) -> Iterator[Any]:
         if left.is_set():
             return
         self._use(adapter)
         stream = self._model.stream(messages, adapter=adapter, max_new_tokens=max_new_tokens)
         try:
-            for piece in stream:
+            for item in stream:
                 if left.is_set():
                     return
-                yield piece
+                yield item
         finally:
             if isinstance(stream, Generator):
                 stream.close()  # this is what stops the model

@@ -137,8 +137,10 @@ class TextModel:
 
     def stream(
         self, prompt: list[Message], *, adapter: str | None = None, max_new_tokens: int = 96
-    ) -> Iterator[str]:
-        """Pieces of the output as they are written; closing the iterator stops the model.
+    ) -> Iterator[str | Generated]:
+        """Pieces of the output's text as they are written, then the output as a whole.
+
+        Closing the iterator stops the model.
 
         Raises:
             NotFoundError: The adapter is not loaded.
@@ -146,17 +148,17 @@ class TextModel:
         """
         ids = self._render(prompt, max_new_tokens)
         tokens, stop = TokenQueue(), Stop()
+        made: list[Generated] = []
 
         def write() -> None:
             error: BaseException | None = None
             try:
                 with self._answering(adapter):
-                    self._model.generate(
-                        **self._inputs([ids]),
-                        generation_config=self._settings(max_new_tokens, 1),
-                        streamer=tokens,
-                        stopping_criteria=StoppingCriteriaList([stop]),
-                    )
+                    watched = {
+                        "streamer": tokens,
+                        "stopping_criteria": StoppingCriteriaList([stop]),
+                    }
+                    made.extend(self._generate_batch([ids], max_new_tokens, **watched))
             except BaseException as exc:  # the reading thread raises it
                 error = exc
             tokens.close(error)
@@ -165,6 +167,7 @@ class TextModel:
         thread.start()
         try:
             yield from text_deltas(iter(tokens), self._decode)
+            yield from made
         finally:
             stop.wanted.set()
             thread.join()
@@ -199,13 +202,16 @@ class TextModel:
             "attention_mask": attention_mask.to(self._device),
         }
 
-    def _generate_batch(self, rows: list[list[int]], max_new_tokens: int) -> list[Generated]:
+    def _generate_batch(
+        self, rows: list[list[int]], max_new_tokens: int, **watched: Any
+    ) -> list[Generated]:
         recorder = LogprobRecorder()
         inputs = self._inputs(rows)
         sequences = self._model.generate(
             **inputs,
             generation_config=self._settings(max_new_tokens, len(rows)),
             logits_processor=LogitsProcessorList([recorder]),
+            **watched,
         )
         start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
         outputs = [self._until_end(output[start:]) for output in sequences.tolist()]

@@ -115,6 +115,7 @@ class ScriptedModel:
         for start in range(0, len(text), 5):
             time.sleep(0.005)
             yield text[start : start + 5]
+        yield Output(text)
 
     def _write(self, prompt, adapter):
         shown, _, question = prompt[-1]["content"].rpartition("Question:")

@@ -131,6 +131,7 @@ class FakeModel:
             if self.fails:
                 raise RuntimeError("device lost")
             yield f"{number} "
+        yield Output("", prompt_tokens=7, completion_tokens=max_new_tokens)
 
 
 def with_engine(use, **options):
@@ -168,6 +169,15 @@ def test_engine_keeps_the_adapters_used_last():
 
     model, _ = with_engine(use, max_loaded_adapters=2)
     assert model.adapters == ["a-v1", "c-v1"]
+
+
+def test_a_stream_ends_with_the_token_counts():
+    async def use(engine):
+        return [piece async for piece in engine.stream(PROMPT, None, 3)]
+
+    _, pieces = with_engine(use)
+    assert "".join(piece.text for piece in pieces) == "0 1 2 "
+    assert (pieces[-1].prompt_tokens, pieces[-1].completion_tokens) == (7, 3)
 
 
 def test_leaving_a_stream_stops_the_model():

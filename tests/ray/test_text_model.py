@@ -83,8 +83,9 @@ def test_an_output_does_not_depend_on_its_neighbours(model: TextModel) -> None:
 @both
 def test_stream_gives_the_same_text_in_pieces(model: TextModel) -> None:
     for prompt in PROMPTS:
-        pieces = list(model.stream(prompt, max_new_tokens=8))
-        assert "".join(pieces) == model.generate([prompt], max_new_tokens=8)[0].text
+        *pieces, whole = model.stream(prompt, max_new_tokens=8)
+        assert [whole] == model.generate([prompt], max_new_tokens=8)
+        assert "".join(map(str, pieces)) == whole.text
 
 
 @both
@@ -126,12 +127,12 @@ def test_drafts_from_the_source_change_neither_text_nor_logprob() -> None:
     hook = model._model.decoder.register_forward_hook(lambda *_: passes.append(1))
     (drafted,) = model.generate([prompt])
     with_drafts = len(passes)
-    streamed = "".join(model.stream(prompt))
+    *pieces, streamed = model.stream(prompt)
     model._draft_tokens = None
     passes.clear()
     (plain,) = model.generate([prompt])
     hook.remove()
-    assert drafted.text == plain.text == streamed
+    assert drafted == streamed and drafted.text == plain.text == "".join(map(str, pieces))
     assert drafted.mean_logprob == pytest.approx(plain.mean_logprob, abs=1e-4)
     assert with_drafts < len(passes) == plain.completion_tokens
 

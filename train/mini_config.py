@@ -33,6 +33,9 @@ class Mixture(Config):
     max_passage_words: int = Field(110, ge=20, le=350)
     max_distractor_words: int = Field(80, ge=10, le=350)
     max_distractors: int = Field(3, ge=1, le=8)
+    contrast: float = Field(0.0, ge=0, le=1)
+    """Share of the rows with distractors whose distractors are copies of the golden passage about
+    somebody else (see `counterfactuals`), where the question has a name to change."""
     max_quote_chars: int = Field(160, ge=40)
     held_out: float = Field(0.02, gt=0, lt=0.5)
     """Share of the train questions kept for the validation loss."""

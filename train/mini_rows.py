@@ -3,7 +3,8 @@
 Row `i` depends on `(seed, i)` alone. Tasks:
 
 - read: one passage with the answer -> quote and answer.
-- read_among: the same among distractors, half of them from the same article.
+- read_among: the same among distractors, half of them from the same article; in a share of the rows
+  the distractors are copies of the golden passage about somebody else.
 - abstain: the question with passages that do not hold the answer -> the fixed phrase.
 - write_question: passage and answer -> the question that a person asked.
 - closed_book: no passage -> the fixed phrase; the base model has learned no facts to tell.
@@ -21,6 +22,7 @@ from data_pipelines.sentences import Span, quote_around, split_sentences
 from rayraft.errors import InputError
 from rayraft.prompts import answer_messages, completion, question_messages
 from rayraft.records import Passage, digest
+from train.counterfactuals import Counterfactuals
 from train.features import Row
 from train.mini_config import DataSet, Mixture
 
@@ -96,6 +98,10 @@ class RowWriter:
         self.readers = [s for s in sources if s.settings.read and s.answerable]
         self.askers = [s for s in sources if s.settings.write_question and s.answerable]
         self.silent = [s for s in sources if s.unanswerable]
+        self._pools = {
+            s.settings.name: Counterfactuals((item.question, item.answer) for item in s.answerable)
+            for s in self.readers
+        }
 
     def row(self, index: int) -> Row:
         """Row `index`."""
@@ -113,16 +119,34 @@ class RowWriter:
         item = rng.choice(source.answerable)
         if task == "closed_book":
             return _reading_row(item.question, [], "", "")
+        if task == "read":
+            golden, quote, answer = self._golden(source, item, rng)
+            return _reading_row(item.question, [golden], quote, answer)
+        if rng.random() < self.mixture.contrast and (
+            row := self._contrast(task, source, item, rng)
+        ):
+            return row
+        count = rng.randint(1, self.mixture.max_distractors)
+        passages = self._distractors(source, item, count, rng)
         if task == "abstain":
-            others = self._distractors(source, item, rng.randint(1, 3), rng)
-            return _reading_row(item.question, others, "", "")
+            return _reading_row(item.question, passages, "", "")
         golden, quote, answer = self._golden(source, item, rng)
-        passages = [golden]
-        if task == "read_among":
-            count = rng.randint(1, self.mixture.max_distractors)
-            passages += self._distractors(source, item, count, rng)
-            rng.shuffle(passages)
+        passages.append(golden)
+        rng.shuffle(passages)
         return _reading_row(item.question, passages, quote, answer)
+
+    def _contrast(self, task: str, source: Source, item: Item, rng: random.Random) -> Row | None:
+        golden, quote, answer = self._golden(source, item, rng)
+        count = rng.randint(1, self.mixture.max_distractors)
+        pool = self._pools[source.settings.name]
+        made = pool.contrast(item.question, golden, quote, answer, count, rng)
+        if made is None:
+            return None
+        if task == "abstain":
+            return _reading_row(item.question, made.copies, "", "")
+        passages = [made.golden, *made.copies]
+        rng.shuffle(passages)
+        return _reading_row(item.question, passages, made.quote, answer)
 
     def _write_question(self, rng: random.Random) -> Row:
         source = rng.choices(self.askers, [s.settings.write_question for s in self.askers])[0]

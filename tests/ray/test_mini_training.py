@@ -1,0 +1,145 @@
+"""What the shipped model is trained on, and the command that trains it, on a toy set."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSeq2SeqLM
+
+from rayraft.errors import InputError
+from rayraft.mini import MiniForConditionalGeneration
+from rayraft.prompts import completion, parse_answer
+from train.config import TrainConfig, WorkerSettings
+from train.features import Row
+from train.mini import mixture_rows, train_mini
+from train.mini_config import DataSet, MiniTraining, Mixture, Stage, Task
+
+TOWNS = ["Hue", "Vinh", "Sapa", "Hanoi", "Dalat", "Hoian", "Cantho", "Bentre"]
+ALL_TASKS: dict[Task, float] = {
+    "read": 1,
+    "read_among": 1,
+    "abstain": 1,
+    "write_question": 1,
+    "closed_book": 0.2,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two passages a town, two questions a passage, some of them unanswerable."""
+    folder = tmp_path_factory.mktemp("data")
+    passages, questions = [], []
+    for number, town in enumerate(TOWNS):
+        for part, thing in enumerate(["bridge", "market"]):
+            key = f"{town}-{thing}"
+            text = (
+                f"The {thing} of {town} was built in {1900 + number} by {thing}men. "
+                f"It is {number + 3} {'metres' if part else 'feet'} long. People of {town} like it."
+            )
+            passages.append({"id": key, "title": f"Sights {number % 3}", "text": text})
+            for what, answer in [
+                (f"When was the {thing} of {town} built?", str(1900 + number)),
+                (
+                    f"How long is the {thing} in {town}?",
+                    f"{number + 3} {'metres' if part else 'feet'}",
+                ),
+            ]:
+                questions.append(
+                    {"id": what, "question": what, "answers": [answer], "gold_ids": [key]}
+                )
+            questions.append(
+                {
+                    "id": f"{key}-none",
+                    "question": f"Who painted the {thing} of {town}?",
+                    "answers": [],
+                    "gold_ids": [],
+                    "meta": {"context_id": key},
+                }
+            )
+    (folder / "toy").mkdir()
+    for name, rows in [("corpus", passages), ("queries.train", questions)]:
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "toy" / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def mixture(tasks: dict[Task, float], **settings: float) -> Mixture:
+    sets = [DataSet(name="toy", read=1, write_question=1)]
+    values = {"rows": 10, "tasks": tasks, "sets": sets, "held_out": 0.2, **settings}
+    return Mixture.model_validate(values)
+
+
+def asked(row: Row) -> tuple[str, str]:
+    """The shown documents and the question."""
+    shown, _, question = row["messages"][-1]["content"].rpartition("Question: ")
+    return shown, question
+
+
+@pytest.mark.parametrize("contrast", [0.0, 1.0])
+def test_a_reading_row_quotes_a_shown_passage_that_holds_the_answer(
+    data: Path, contrast: float
+) -> None:
+    tasks: dict[Task, float] = {"read": 1, "read_among": 3}
+    for row in mixture_rows(data, mixture(tasks, contrast=contrast), 200, False):
+        shown, question = asked(row)
+        answer = parse_answer(row["completion"])
+        assert answer.quotes and answer.text
+        assert all(quote in shown and answer.text in quote for quote in answer.quotes)
+        # Towns of the toy set are in the question, the quote's passage and no copy of it.
+        town = next(town for town in TOWNS if town in question)
+        documents = [part for part in shown.split("</document>") if answer.quotes[0] in part]
+        assert any(town in document for document in documents)
+
+
+@pytest.mark.parametrize("contrast", [0.0, 1.0])
+def test_an_abstaining_row_shows_no_answer(data: Path, contrast: float) -> None:
+    answers = {
+        question["question"]: question["answers"]
+        for line in (data / "toy" / "queries.train.jsonl").read_text().splitlines()
+        for question in [json.loads(line)]
+    }
+    for row in mixture_rows(data, mixture({"abstain": 1}, contrast=contrast), 100, False):
+        shown, question = asked(row)
+        assert row["completion"] == completion("", "") and "<document" in shown
+        assert not any(answer in shown for answer in answers[question])
+
+
+def test_a_row_depends_on_seed_and_number_alone_and_held_out_questions_are_apart(
+    data: Path,
+) -> None:
+    settings = mixture(ALL_TASKS, contrast=0.5)
+    rows = mixture_rows(data, settings, 60, False)
+    assert rows[:20] == mixture_rows(data, settings, 20, False)
+    assert rows != mixture_rows(data, settings.model_copy(update={"seed": 1}), 60, False)
+    reading = mixture({"read": 1})
+    learned = {asked(row)[1] for row in mixture_rows(data, reading, 300, False)}
+    kept = {asked(row)[1] for row in mixture_rows(data, reading, 300, True)}
+    assert learned and kept and not learned & kept
+
+
+def test_a_missing_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"toy.corpus\.jsonl"):
+        mixture_rows(tmp_path, mixture({"read": 1}), 1, False)
+
+
+def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
+    data: Path, tmp_path: Path, ray_cluster: None
+) -> None:
+    train = TrainConfig(
+        base_model="mini",
+        tuning="full",
+        freeze=["shared"],
+        global_batch_size=4,
+        max_steps=2,
+        precision="bf16",
+        workers=WorkerSettings(count=1, threads=1),
+    )
+    stage = Stage(mixture=mixture(ALL_TASKS, rows=8), train=train)
+    config = MiniTraining(stages=[stage, stage])
+    model = AutoModelForSeq2SeqLM.from_pretrained(train_mini(config, data, tmp_path))
+    assert isinstance(model, MiniForConditionalGeneration)
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert [curve[-1]["step"] for curve in record["curves"]] == [2, 2]
+    made = (tmp_path / "stage-1" / "model.safetensors").stat().st_mtime_ns
+    train_mini(config, data, tmp_path)
+    assert (tmp_path / "stage-1" / "model.safetensors").stat().st_mtime_ns == made

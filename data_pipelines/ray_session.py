@@ -47,9 +47,8 @@ def start_ray(namespace: str | None = None) -> None:
         ClusterError: Ray could not be started or reached.
     """
     address = os.environ.get("RAY_ADDRESS", "local")
-    if address == "local":
-        # Ray's own default; said explicitly, Ray does not warn of it.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # A local Ray has token authentication by default, and warns of it.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     verbose = logging.getLogger("rayraft").getEffectiveLevel() <= logging.INFO
     with warnings.catch_warnings():
         # Ray's processes are forked and become other programs at once: none uses our Lance.
@@ -64,7 +63,8 @@ def start_ray(namespace: str | None = None) -> None:
             )
         except Exception as exc:  # Ray raises bare ones, among others when its start takes too long
             what = "start on this machine" if address == "local" else f"join {address}"
-            raise ClusterError(f"Ray could not {what}: {exc}") from exc
+            reason = (str(exc).splitlines() or [type(exc).__name__])[0]
+            raise ClusterError(f"Ray could not {what}: {reason}") from exc
 
 
 def cluster_actors(cpus_per_actor: float, at_most: int = 16) -> int:

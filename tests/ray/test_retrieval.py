@@ -176,7 +176,9 @@ def test_passages_tell_the_version_that_wrote_them(kb: KnowledgeBase):
     changed = put(kb, [Document(document_id="d1", text="oil tax rate shop lake bird")])
     found.refresh()
     second = {p.document_id: p.updated_in for p in search(found, " ".join(WORDS), 100)}
-    assert second.pop("d1") == changed > first.pop("d1", 0)
+    # The full-text index may catch up in a version of its own after the write.
+    before = first.pop("d1", max(first.values()))
+    assert before < second.pop("d1") <= changed
     assert second == first
 
 

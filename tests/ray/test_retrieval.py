@@ -171,11 +171,11 @@ def test_searches_see_their_version_until_refresh(kb: KnowledgeBase):
 
 def test_passages_tell_the_version_that_wrote_them(kb: KnowledgeBase):
     found = retriever(kb)
-    first = {p.document_id: p.updated_in for p in search(found, " ".join(WORDS), 100)}
+    first = {p.document_id: p.updated_in or 0 for p in search(found, " ".join(WORDS), 100)}
     assert set(first.values()) == {next(iter(first.values()))}
     changed = put(kb, [Document(document_id="d1", text="oil tax rate shop lake bird")])
     found.refresh()
-    second = {p.document_id: p.updated_in for p in search(found, " ".join(WORDS), 100)}
+    second = {p.document_id: p.updated_in or 0 for p in search(found, " ".join(WORDS), 100)}
     # The full-text index may catch up in a version of its own after the write.
     before = first.pop("d1", max(first.values()))
     assert before < second.pop("d1") <= changed

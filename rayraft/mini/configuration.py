@@ -5,7 +5,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 
-class MiniConfig(PretrainedConfig):
+class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """MiniLM's sizes for the encoder, the same layer type with cross-attention for the decoder."""
 
     model_type = "rayraft_mini"

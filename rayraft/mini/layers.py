@@ -32,7 +32,8 @@ class Attention(nn.Module):
 
     def split(self, x_BSD: Tensor) -> Tensor:
         """[B, S, D] -> [B, heads, S, D / heads]."""
-        return x_BSD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        rows, length, _ = x_BSD.shape
+        return x_BSD.view(rows, length, self.heads, -1).transpose(1, 2)
 
     def forward(  # noqa: PLR0913
         self,
@@ -47,7 +48,8 @@ class Attention(nn.Module):
         query = self.split(layout.pad(self.query(x_ND)))
         mixed = attend(query, key, value, mask, causal and mask is None)
         mixed_ND = layout.pack(mixed.transpose(1, 2).flatten(2))
-        return self.norm(x_ND + self.output(mixed_ND))
+        out_ND: Tensor = self.norm(x_ND + self.output(mixed_ND))
+        return out_ND
 
     def own_keys(self, x_ND: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """Keys and values of the tokens themselves, [B, heads, T, D / heads]."""
@@ -68,7 +70,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """[N, D] -> [N, D]."""
-        return self.norm(x_ND + self.down(F.gelu(self.up(x_ND))))
+        out_ND: Tensor = self.norm(x_ND + self.down(F.gelu(self.up(x_ND))))
+        return out_ND
 
 
 class EncoderLayer(nn.Module):
@@ -82,7 +85,8 @@ class EncoderLayer(nn.Module):
     def forward(self, x_ND: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
         """`mask` is the layout's own, made once for all layers."""
         key, value = self.attention.own_keys(x_ND, layout)
-        return self.ffn(self.attention(x_ND, layout, key, value, mask))
+        out_ND: Tensor = self.ffn(self.attention(x_ND, layout, key, value, mask))
+        return out_ND
 
 
 class DecoderLayer(nn.Module):
@@ -111,7 +115,8 @@ class DecoderLayer(nn.Module):
             key, value = cache.self_attention_cache.update(key, value, self.layer_index)
         x_ND = own(x_ND, layout, key, value, target_mask, causal=layout.width > 1)
         key, value = self._source_keys(states_BSD, cache)
-        return self.ffn(cross(x_ND, layout, key, value, source_mask))
+        out_ND: Tensor = self.ffn(cross(x_ND, layout, key, value, source_mask))
+        return out_ND
 
     def _source_keys(
         self, states_BSD: Tensor, cache: EncoderDecoderCache | None

@@ -27,7 +27,7 @@ from rayraft.mini.stacks import MiniDecoder, MiniEncoder, MiniEncoderOutput
 IGNORED = -100
 
 
-class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):
+class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     """Sequence-to-sequence model with a copy head; the word embeddings are MiniLM's, frozen."""
 
     config_class = MiniConfig
@@ -46,7 +46,7 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.decoder = MiniDecoder(config, self.shared)
         self.copy = CopyHead(config)
         self.vocabulary_bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(  # noqa: PLR0913  the names are Transformers'
         self,

@@ -70,14 +70,15 @@ class Layout:
         flat = x_BWD.flatten(0, 1)
         if self.index_N is None:
             return flat
-        packed: Tensor = _Gather.apply(flat, self.index_N)
+        packed: Tensor = _Gather.apply(flat, self.index_N)  # type: ignore[no-untyped-call]
         return packed
 
     def pad(self, x_ND: Tensor) -> Tensor:
         """[N, ...] -> [B, W, ...] with zeros at the padding."""
         if self.index_N is not None:
-            x_ND = _Scatter.apply(x_ND, self.index_N, self.rows * self.width)
-        return x_ND.unflatten(0, (self.rows, self.width))
+            length = self.rows * self.width
+            x_ND = _Scatter.apply(x_ND, self.index_N, length)  # type: ignore[no-untyped-call]
+        return x_ND.view(self.rows, self.width, *x_ND.shape[1:])
 
     def mask(self, device: torch.device) -> Tensor | None:
         """Bool [B, 1, 1, W] for attention; None if all positions are real (the faster kernel)."""

@@ -80,7 +80,7 @@ class MiniEncoder(nn.Module):
     def _read(self, ids_N: Tensor, offset_N: Tensor, segments: Layout) -> Tensor:
         # Past the last known position there is no better guess than the last one.
         position_N = offset_N.clamp(max=self.config.max_positions - 1)
-        x_ND = self.norm(self._words[0](ids_N) + self.positions(position_N))
+        x_ND: Tensor = self.norm(self._words[0](ids_N) + self.positions(position_N))
         mask = segments.mask(ids_N.device)
         for layer in self.layers:
             x_ND = layer(x_ND, segments, mask)

@@ -61,7 +61,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     special: dict[str, Any] = {
         f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")
     }
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token="[SEP]",
         chat_template=CHAT_TEMPLATE,

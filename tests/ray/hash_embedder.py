@@ -24,7 +24,8 @@ class HashEmbedder:
             for word in ["", *re.findall(r"\w+", text.lower())]:
                 code = hashlib.sha256(word.encode()).digest()
                 vectors[row] += np.frombuffer(code + code, dtype=np.int8).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([len(self.token_spans(text)) for text in texts], dtype=np.int64)

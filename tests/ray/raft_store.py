@@ -40,14 +40,23 @@ def make_store(folder):
     return str(folder), KnowledgeBase.open(str(folder))
 
 
+class TeacherServer(ThreadingHTTPServer):
+    """Knows its `url` and the cities it was `asked` about."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Teacher)
+        self.asked: list[str] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+
 class _Teacher(BaseHTTPRequestHandler):
     """Asks for the fee; of Oslo with a quote that nobody wrote, of Turin not at all."""
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        city, fee = re.search(
-            r"fee in (\w+) is (\d+ euros)", body["messages"][1]["content"]
-        ).groups()
+        found = re.search(r"fee in (\w+) is (\d+ euros)", body["messages"][1]["content"])
+        assert found is not None and isinstance(self.server, TeacherServer)
+        city, fee = found.groups()
         self.server.asked.append(city)
         quote = "Nobody wrote this." if city == "Oslo" else f"The parcel fee in {city} is {fee}"
         row = {"question": f"What does a parcel to {city} cost?", "quote": quote, "answer": fee}
@@ -63,11 +72,9 @@ class _Teacher(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def teacher_endpoint() -> Iterator[ThreadingHTTPServer]:
-    """A server with `url` and the cities it was `asked` about."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Teacher)
-    server.asked = []
-    server.url = f"http://127.0.0.1:{server.server_port}/v1"
+def teacher_endpoint() -> Iterator[TeacherServer]:
+    """A teacher that runs as long as the block."""
+    server = TeacherServer()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

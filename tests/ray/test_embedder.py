@@ -30,7 +30,7 @@ def test_bf16_points_where_fp32_points(embedder: Embedder):
 def test_vectors_are_float32_of_length_one_and_related_texts_are_close(embedder: Embedder):
     vectors = embedder.embed(TEXTS)
 
-    assert (vectors.dtype, vectors.shape) == (np.float32, (len(TEXTS), embedder.spec.dim))
+    assert vectors.dtype == np.float32 and vectors.shape == (len(TEXTS), embedder.spec.dim)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     assert vectors[0] @ vectors[2] > 0.6 > 0.2 > vectors[0] @ vectors[3]
     assert embedder.embed([]).shape == (0, embedder.spec.dim)

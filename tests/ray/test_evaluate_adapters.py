@@ -56,7 +56,7 @@ def test_a_named_adapter_wins_and_may_carry_its_number(tmp_path):
         "memory-v1",
     )
     found = choose_adapters(str(tmp_path), EvaluateConfig(adapter="reader-v2"))
-    assert found.raft.reference == AdapterRef("reader-v2", 4)
+    assert found.raft is not None and found.raft.reference == AdapterRef("reader-v2", 4)
 
 
 def test_adapters_of_another_base_or_other_prompts_are_never_chosen(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoModelForSeq2SeqLM
@@ -28,7 +29,8 @@ ALL_TASKS: dict[Task, float] = {
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two passages a town, two questions a passage, some of them unanswerable."""
     folder = tmp_path_factory.mktemp("data")
-    passages, questions = [], []
+    passages: list[dict[str, Any]] = []
+    questions: list[dict[str, Any]] = []
     for number, town in enumerate(TOWNS):
         for part, thing in enumerate(["bridge", "market"]):
             key = f"{town}-{thing}"
@@ -64,7 +66,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mixture(tasks: dict[Task, float], **settings: float) -> Mixture:
-    sets = [DataSet(name="toy", read=1, write_question=1)]
+    sets = [DataSet(name="toy", read=1, write_question=1, join=1)]
     values = {"rows": 10, "tasks": tasks, "sets": sets, "held_out": 0.2, **settings}
     return Mixture.model_validate(values)
 

@@ -99,7 +99,8 @@ def test_seq2seq_labels_are_the_completion_alone(bases: dict[str, str]) -> None:
     tokenizer = load_tokenizer(bases["seq2seq"])
     row: Row = {"messages": [{"role": "user", "content": "w1 w2"}], "completion": "w3 w4"}
     features = encode_row(row, tokenizer, False, settings(bases["seq2seq"]))
-    w1, w2, w3, w4, turn = tokenizer.convert_tokens_to_ids(["w1", "w2", "w3", "w4", "<turn>"])
+    words = ("w1", "w2", "w3", "w4", "<turn>")
+    w1, w2, w3, w4, turn = (tokenizer.convert_tokens_to_ids(word) for word in words)
     assert features == {"input_ids": [turn, w1, w2, END], "labels": [w3, w4, END]}
 
 
@@ -107,7 +108,8 @@ def test_causal_prompts_are_not_supervised(bases: dict[str, str]) -> None:
     tokenizer = load_tokenizer(bases["causal"])
     row: Row = {"messages": [{"role": "user", "content": "w1 w2"}], "completion": "w3 w4"}
     features = encode_row(row, tokenizer, True, settings(bases["causal"]))
-    w1, w2, w3, w4, turn = tokenizer.convert_tokens_to_ids(["w1", "w2", "w3", "w4", "<turn>"])
+    words = ("w1", "w2", "w3", "w4", "<turn>")
+    w1, w2, w3, w4, turn = (tokenizer.convert_tokens_to_ids(word) for word in words)
     assert features == {
         "input_ids": [turn, w1, w2, turn, w3, w4, END],
         "labels": [IGNORED] * 4 + [w3, w4, END],

@@ -31,7 +31,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A gloo group of this process."""
     before = dict(os.environ)
     os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
-    store = dist.FileStore(str(tmp_path_factory.mktemp("group") / "store"), 1)
+    store = dist.FileStore(  # type: ignore[attr-defined]  # documented, not exported
+        str(tmp_path_factory.mktemp("group") / "store"), 1
+    )
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield World(rank=0, size=1)
     dist.destroy_process_group()

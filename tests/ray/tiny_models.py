@@ -49,7 +49,7 @@ def save_seq2seq(folder: Path) -> str:
         num_layers=2,
         num_heads=4,
         dropout_rate=0.0,
-        decoder_start_token_id=0,
+        decoder_start_token_id=0,  # type: ignore[call-arg]  # the base class takes it
         eos_token_id=1,
         pad_token_id=0,
     )

@@ -33,7 +33,8 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     lengths = random_lengths(200)
 
     def order(seed: int, epoch: int) -> list[int]:
-        return np.concatenate(epoch_batches(lengths, 8, seed, epoch)).tolist()
+        rows: list[int] = np.concatenate(epoch_batches(lengths, 8, seed, epoch)).tolist()
+        return rows
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)

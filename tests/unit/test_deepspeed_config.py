@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,7 @@ from train.config import TrainConfig
 from train.deepspeed_config import deepspeed_config
 
 
-def made(*overrides: str, world_size: int = 2) -> dict:
+def made(*overrides: str, world_size: int = 2) -> dict[str, Any]:
     return deepspeed_config(load(TrainConfig, None, overrides), world_size)
 
 

@@ -89,7 +89,7 @@ def write_update(folder: Path, rows: list[dict[str, object]]) -> Path:
 
 
 def test_only_changed_facts_that_everybody_may_read_and_that_have_an_answer_count(tmp_path: Path):
-    kinds = [
+    kinds: list[dict[str, object]] = [
         {"change": "appeared"},
         {"groups": ["legal"]},
         {"answers": []},

@@ -5,14 +5,13 @@ import io
 import pytest
 from rich.console import Console
 
-from data_pipelines import progress
 from data_pipelines.progress import progress_bar
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("data_pipelines.progress.time.monotonic", lambda: now[0])
     return now
 
 

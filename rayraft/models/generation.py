@@ -1,12 +1,26 @@
-"""What greedy generation reports while it runs: log-probabilities, pieces of text, the stop."""
+"""What greedy generation reports: the output, log-probabilities, pieces of text; and the stop."""
 
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One output."""
+
+    text: str
+    """Without special tokens; RAFT's markers stay."""
+    prompt_tokens: int
+    completion_tokens: int
+    """The end token included."""
+    mean_logprob: float
+    """Mean log-probability of the output's tokens: 0 is certain."""
 
 
 class LogprobRecorder(LogitsProcessor):

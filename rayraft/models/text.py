@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,12 @@ from rayraft.errors import ConfigError, InputError
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import DTYPES, BaseModel, base_digest, load_base
 from rayraft.models.batching import length_batches
-from rayraft.models.generation import LogprobRecorder, Stop, TokenQueue, text_deltas
+from rayraft.models.generation import Generated, LogprobRecorder, Stop, TokenQueue, text_deltas
 from rayraft.models.rendering import end_token_id, render_prompt
 from rayraft.prompts import Message, prompt_digest
 
 BATCH_TOKENS = 8192
 """Padded prompt tokens of one forward pass."""
-
-
-@dataclass(frozen=True)
-class Generated:
-    """One output."""
-
-    text: str
-    """Without special tokens; RAFT's markers stay."""
-    prompt_tokens: int
-    completion_tokens: int
-    """The end token included."""
-    mean_logprob: float
-    """Mean log-probability of the output's tokens: 0 is certain."""
 
 
 class TextModel:

@@ -50,6 +50,8 @@ class TrainConfig(Config):
     lora: LoraSettings = LoraSettings()
     freeze: list[str] = Field(default_factory=list)
     """Parameter name prefixes that full fine-tuning leaves as they are."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Of the base model's own dropout layers; None leaves what its configuration says."""
 
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)

@@ -17,7 +17,8 @@ def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
     """The model with its trainable parameters marked.
 
     Raises:
-        ConfigError: A `freeze` prefix or `lora.target_modules` name nothing of the model.
+        ConfigError: A `freeze` prefix or `lora.target_modules` name nothing of the model, or it has
+            no dropout to set.
     """
     model: Any = base.model
     # A cache would be filled for nothing, and would defeat checkpointing and packed masks.
@@ -25,10 +26,25 @@ def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
+    if config.dropout is not None:
+        set_dropout(model, config.dropout)
     if config.tuning == "full":
         freeze(model, config.freeze)
         return base.model
     return _with_lora(base, config)
+
+
+def set_dropout(model: torch.nn.Module, probability: float) -> None:
+    """Gives every dropout layer of the model this probability.
+
+    Raises:
+        ConfigError: The model has none.
+    """
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    if not layers:
+        raise ConfigError(f"dropout={probability}: the model has no dropout layer")
+    for layer in layers:
+        layer.p = probability
 
 
 def freeze(model: torch.nn.Module, prefixes: list[str]) -> None:

@@ -22,6 +22,7 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         max_positions: int = 512,
         max_target_positions: int = 192,
         copy_context: int = 4,
+        dropout: float = 0.0,
         wheel_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -37,6 +38,7 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
             max_positions: Positions within one source segment.
             max_target_positions: Tokens of the longest target.
             copy_context: Previous output tokens compared with the source by the copy head.
+            dropout: Share of the states' elements that training sets to zero.
             wheel_embeddings: Word embeddings are those of the MiniLM wheel and are not saved.
             **kwargs: Transformers' own settings.
         """
@@ -49,6 +51,7 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         self.max_positions = max_positions
         self.max_target_positions = max_target_positions
         self.copy_context = copy_context
+        self.dropout = dropout
         self.wheel_embeddings = wheel_embeddings
         defaults = {
             "is_encoder_decoder": True,

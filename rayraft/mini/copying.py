@@ -69,3 +69,28 @@ def match_lengths(history_BH: Tensor, source_BS: Tensor, targets: int, context: 
         running = running & (written[:, :, None] == shifted[:, None, :])
         lengths += running
     return lengths
+
+
+def copied_from(labels_BT: Tensor, source_BS: Tensor) -> Tensor:
+    """Where each label was taken from, bool [B, T, S]: all False where it is not in the source.
+
+    A word stands in many places of a source, but the phrase around it in one. So a label comes from
+    where the longest run of equal tokens passes through it, and of equally long runs from the one
+    that lies where the row's longest was taken from: an answer comes from the quote before it.
+    Without this the pointer would learn to point at the right word anywhere (arXiv 1704.04368).
+    """
+    equal = labels_BT[:, :, None] == source_BS[:, None, :]
+    runs = _run_lengths(equal) + _run_lengths(equal.flip(1, 2)).flip(1, 2) - 1
+    runs = runs.masked_fill(~equal, 0)
+    longest_BT = runs.amax(-1)
+    in_longest_BS = (runs == longest_BT.amax(1)[:, None, None]).any(1)
+    preference = 2 * runs + in_longest_BS[:, None, :]
+    return equal & (preference == preference.masked_fill(~equal, -1).amax(-1, keepdim=True))
+
+
+def _run_lengths(equal_BTS: Tensor) -> Tensor:
+    """Length of the diagonal run of True that ends at each place, int16 [B, T, S]."""
+    runs = equal_BTS.short()
+    for step in range(1, runs.shape[1]):
+        runs[:, step, 1:] *= 1 + runs[:, step - 1, :-1]
+    return runs

@@ -28,6 +28,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
 
     def split(self, x_BSD: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ class Attention(nn.Module):
         query = self.split(layout.pad(self.query(x_ND)))
         mixed = attend(query, key, value, mask, causal and mask is None)
         mixed_ND = layout.pack(mixed.transpose(1, 2).flatten(2))
-        out_ND: Tensor = self.norm(x_ND + self.output(mixed_ND))
+        out_ND: Tensor = self.norm(x_ND + self.dropout(self.output(mixed_ND)))
         return out_ND
 
     def own_keys(self, x_ND: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
@@ -66,11 +67,12 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = nn.Linear(config.hidden_size, config.intermediate_size)
         self.down = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """[N, D] -> [N, D]."""
-        out_ND: Tensor = self.norm(x_ND + self.down(F.gelu(self.up(x_ND))))
+        out_ND: Tensor = self.norm(x_ND + self.dropout(self.down(F.gelu(self.up(x_ND)))))
         return out_ND
 
 

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copy_ahead import CopyAhead
-from rayraft.mini.copying import CopyHead, match_lengths
+from rayraft.mini.copying import CopyHead, copied_from, match_lengths
 from rayraft.mini.layers import padding_mask
 from rayraft.mini.packing import Layout
 from rayraft.mini.stacks import MiniDecoder, MiniEncoder, MiniEncoderOutput
@@ -129,7 +129,7 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: i
         copying, generating = self.copy.log_gate(decoded)
         logits = self._vocabulary_logits(decoded)
         generated = generating - F.cross_entropy(logits, target, reduction="none")
-        here_NS = layout.pack(source_BS[:, None, :] == labels_BT[:, :, None])
+        here_NS = layout.pack(copied_from(labels_BT, source_BS))
         copied = pointer_NS.masked_fill(~here_NS, -1e4).logsumexp(-1)[wanted] + copying
         return -torch.logaddexp(copied, generated).mean()
 

@@ -42,6 +42,7 @@ class MiniEncoder(nn.Module):
         self._words = [words]  # in a list: the embedding is the model's, not a second entry of ours
         self.positions = nn.Embedding(config.max_positions, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.copy_key = nn.Linear(config.hidden_size, config.hidden_size)
 
@@ -80,7 +81,8 @@ class MiniEncoder(nn.Module):
     def _read(self, ids_N: Tensor, offset_N: Tensor, segments: Layout) -> Tensor:
         # Past the last known position there is no better guess than the last one.
         position_N = offset_N.clamp(max=self.config.max_positions - 1)
-        x_ND: Tensor = self.norm(self._words[0](ids_N) + self.positions(position_N))
+        embedded_ND = self.norm(self._words[0](ids_N) + self.positions(position_N))
+        x_ND: Tensor = self.dropout(embedded_ND)
         mask = segments.mask(ids_N.device)
         for layer in self.layers:
             x_ND = layer(x_ND, segments, mask)
@@ -95,6 +97,7 @@ class MiniDecoder(nn.Module):
         self._words = [words]
         self.positions = nn.Embedding(config.max_target_positions, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
             DecoderLayer(config, i) for i in range(config.num_hidden_layers)
         )
@@ -112,7 +115,7 @@ class MiniDecoder(nn.Module):
         position = torch.arange(past, past + layout.width, device=ids_BT.device)
         position = position.clamp(max=self.positions.num_embeddings - 1)
         x_BTD = self.norm(self._words[0](ids_BT) + self.positions(position))
-        x_ND = layout.pack(x_BTD)
+        x_ND = self.dropout(layout.pack(x_BTD))
         target_mask = causal_mask(layout.width, past, ids_BT.device)
         for layer in self.layers:
             x_ND = layer(x_ND, layout, states_BSD, source_mask, target_mask, cache)

@@ -20,7 +20,7 @@ from train.checkpoints import TrainState, gather_weights, read_state, save_state
 from train.config import TrainConfig
 from train.features import encode_rows
 from train.loop import Hooks, Point, Task, World, run
-from train.modeling import prepare_model
+from train.modeling import prepare_model, set_dropout
 from train.rows import EncodedRows
 
 STEPS = 6
@@ -227,6 +227,19 @@ def test_freezing_nothing_by_mistake_is_an_error(bases: dict[str, str]) -> None:
     config = settings(bases["seq2seq"], "freeze=[embeddings.]")
     with pytest.raises(ConfigError, match=r"freeze='embeddings\.'"):
         prepare_model(load_base(config.base_model, "fp32"), config)
+
+
+def test_dropout_is_that_of_the_configuration(bases: dict[str, str]) -> None:
+    for wanted in (0.0, 0.3):
+        config = settings(bases["seq2seq"], f"dropout={wanted}")
+        model = prepare_model(load_base(config.base_model, "fp32"), config)
+        found = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+        assert found == {wanted}
+
+
+def test_dropout_of_a_model_without_any_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"dropout=0\.1"):
+        set_dropout(torch.nn.Linear(2, 2), 0.1)
 
 
 @pytest.mark.parametrize("kind", ["seq2seq", "causal"])

@@ -9,6 +9,8 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 DATA ?=
 NAME ?=
 
@@ -25,17 +27,19 @@ help:
 install: $(STAMP)
 
 # torch goes first and alone: with it in place, no other package's range pulls a CUDA build.
-$(STAMP): pyproject.toml
+$(STAMP): EXTRA := dev
+$(BENCH_STAMP): EXTRA := bench
+%/.installed: pyproject.toml
 	@python=$$(command -v python3.11 || command -v python3) || { echo "error: no python3 found" >&2; exit 1; }; \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: $$python is older than Python 3.11" >&2; exit 1; }; \
-	echo "Creating $(VENV) with $$($$python --version)"; \
-	$$python -m venv $(VENV)
+	echo "Creating $* with $$($$python --version)"; \
+	$$python -m venv $*
 	@echo "Installing torch (1/2)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@echo "Installing rayraft and what it needs (2/2); a few minutes the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
-	@touch $(STAMP)
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRA)]"
+	@touch $@
 
 demo: $(STAMP)
 	@$(BIN)/rayraft demo $(DATA)
@@ -61,9 +65,10 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)
+# Peers live in an environment of their own.
+bench: $(BENCH_STAMP)
 	@test -f "bench/$(NAME).py" || { echo "error: NAME=$(NAME): no bench/$(NAME).py" >&2; exit 1; }
-	@$(BIN)/python -m bench.$(NAME)
+	@$(BENCH_VENV)/bin/python -m bench.$(NAME)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -42,8 +42,8 @@ def clear_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        configure_logging()
         try:
+            configure_logging()
             return command(*args, **kwargs)
         except RayraftError as exc:
             fail(str(exc), exc.exit_code)

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rayraft.errors import ConfigError
 
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What parsing raises; the last two for 2026-02-30, bytes that are not UTF-8, and deep nesting."""
+
 
 class Config(BaseModel):
     """Base of every configuration class; they stand beside their owners."""
@@ -71,7 +74,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"configuration file {path}: {exc.strerror}") from exc
-    except yaml.YAMLError as exc:
+    except NOT_YAML as exc:
         raise ConfigError(f"configuration file {path}: {' '.join(str(exc).split())}") from exc
     if values is None:
         return {}
@@ -102,5 +105,5 @@ def _apply(values: dict[str, Any], override: str) -> None:
             raise ConfigError(f"override {override!r}: {parent} is not a section")
     try:
         node[leaf] = yaml.safe_load(raw)
-    except yaml.YAMLError as exc:
+    except NOT_YAML as exc:
         raise ConfigError(f"override {override!r}: value is not YAML") from exc

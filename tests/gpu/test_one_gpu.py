@@ -1,4 +1,4 @@
-"""What only a GPU can show: the default models on one device, and a DeepSpeed worker that has it."""
+"""What only a GPU can show: the default models on one device, and a worker that has it."""
 
 from collections.abc import Iterator
 from pathlib import Path

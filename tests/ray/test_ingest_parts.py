@@ -46,7 +46,7 @@ def test_a_summary_without_unread_documents_names_no_quarantine():
 
 
 def test_a_worker_parses_the_tokenizer_once(monkeypatch: pytest.MonkeyPatch):
-    loaded = []
+    loaded: list[str] = []
     load = EmbedderTokenizer.load
 
     def counted(name: str) -> EmbedderTokenizer:

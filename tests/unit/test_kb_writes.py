@@ -37,7 +37,7 @@ def put(kb: KnowledgeBase, given: Sequence[Document], config: ChunkingConfig | N
 def test_a_document_is_hashed_once_whatever_its_chunks(
     kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ):
-    calls = []
+    calls: list[str] = []
     content_hash = Document.content_hash
 
     def counted(document: Document) -> str:

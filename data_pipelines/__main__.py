@@ -29,6 +29,9 @@ SEARCH_EPILOG = (
     """--where '{"region": "VN-HN"}' --group staff --explain`"""
 )
 
+REASONS = 5
+"""Quarantined documents whose reasons are shown; all are in the store."""
+
 Store = Annotated[str, typer.Option(help="Folder or URI of the store.")]
 
 
@@ -43,6 +46,8 @@ def ingest(
     config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
 ) -> None:
     """Reads documents into the knowledge base; only what is new or changed is embedded.
+
+    Documents that were cut with another chunking.chunk_tokens count as changed.
 
     Kinds: .md .txt .html .pdf .docx .csv .jsonl .parquet. What cannot be read goes to quarantine.
     """
@@ -129,8 +134,12 @@ def ingest_summary(report: "IngestReport", store: str) -> str:
         f"seconds     {report.seconds:.1f} ({report.tokens_per_s:.0f} tokens/s)",
         f"kb version  {report.kb_version}",
     ]
-    if report.quarantined:
-        lines.append(f"reasons     {store.rstrip('/')}/quarantine/")
+    if report.rejected:
+        shown = [f"{item.uri}: {item.reason}" for item in report.rejected[:REASONS]]
+        left = report.quarantined - len(shown)
+        place = f"{store.rstrip('/')}/quarantine/"
+        lines += [f"not read    {line}" for line in shown]
+        lines.append(f"            and {left} more; {place}" if left else f"            {place}")
     return "\n".join(lines)
 
 

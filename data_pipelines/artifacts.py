@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from data_pipelines.stores import open_filesystem
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.manifests import MANIFEST, Kind, Manifest, check_file, parse_manifest, sha256
 
@@ -63,7 +64,7 @@ def publish(
     check_name(kind, name)
     if MANIFEST in files:
         raise InputError(f"{kind} {name}: {MANIFEST} is written by publishing")
-    filesystem, root = _open(store)
+    filesystem, root = open_filesystem(store)
     ref = _claim(filesystem, root, ArtifactRef(store, kind, name))
     folder = f"{root}/{_folder(ref)}"
     contents = {n: c.read_bytes() if isinstance(c, Path) else c for n, c in files.items()}
@@ -82,7 +83,7 @@ def publish(
 
 def listing(store: str, kind: Kind, name: str | None = None) -> list[ArtifactRef]:
     """The artifacts of a kind (and name): by name, then by number."""
-    filesystem, root = _open(store)
+    filesystem, root = open_filesystem(store)
     depth = 2 if kind in NUMBERED else 1
     selector = pafs.FileSelector(f"{root}/{FOLDERS[kind]}", recursive=True, allow_not_found=True)
     refs = []
@@ -142,7 +143,7 @@ def read_file(ref: ArtifactRef, name: str) -> bytes:
     Raises:
         NotFoundError: It does not exist.
     """
-    filesystem, root = _open(ref.store)
+    filesystem, root = open_filesystem(ref.store)
     try:
         with filesystem.open_input_stream(f"{root}/{_folder(ref)}/{name}") as stream:
             return bytes(stream.read())
@@ -218,15 +219,6 @@ def _write(filesystem: Any, path: str, content: bytes) -> None:
     finally:
         with suppress(FileNotFoundError):
             os.remove(temporary)
-
-
-def _open(store: str) -> tuple[Any, str]:
-    uri = store if "://" in store else str(Path(store).expanduser().absolute())
-    try:
-        filesystem, root = pafs.FileSystem.from_uri(uri)
-    except (ValueError, OSError) as exc:
-        raise InputError(f"store {store!r}: {' '.join(str(exc).split())}") from exc
-    return filesystem, root.rstrip("/")
 
 
 def _folder(ref: ArtifactRef) -> str:

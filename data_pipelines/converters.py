@@ -33,9 +33,9 @@ def convert(suffix: str, data: bytes) -> str:
         ".docx": DocxConverter,
     }
     logging.getLogger("pdfminer").setLevel(logging.ERROR)  # warns about each odd font
-    if suffix == ".html":
-        data = main_content(data)
     try:
+        if suffix == ".html":
+            data = main_content(data)
         result = converters[suffix]().convert(
             io.BytesIO(data), StreamInfo(extension=suffix, charset="utf-8")
         )

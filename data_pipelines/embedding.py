@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_pipelines.chunking import TokenCounter, chunk_document
-from data_pipelines.schema import chunk_row_table, embedded_text, vector_array
+from data_pipelines.schema import chunk_row_table, embedded_text, stored_hash, vector_array
 from rayraft.models.spec import EmbedderSpec
 from rayraft.records import Document
 
@@ -24,11 +24,19 @@ class ChunkEmbedder(TokenCounter, Protocol):
 
 
 def chunk_documents(
-    documents: Sequence[Document], tokenizer: TokenCounter, chunk_tokens: int
+    documents: Sequence[Document],
+    content_hashes: Sequence[str],
+    tokenizer: TokenCounter,
+    chunk_tokens: int,
 ) -> pa.Table:
-    """Rows of all chunks of the documents, without embeddings."""
+    """Rows of all chunks of the documents, whose hashes the caller has, without embeddings."""
     return chunk_row_table(
-        [(document, chunk_document(document, tokenizer, chunk_tokens)) for document in documents]
+        (
+            document,
+            stored_hash(content_hash, chunk_tokens),
+            chunk_document(document, tokenizer, chunk_tokens),
+        )
+        for document, content_hash in zip(documents, content_hashes, strict=True)
     )
 
 

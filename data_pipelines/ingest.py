@@ -14,6 +14,7 @@ from data_pipelines.embedding import ChunkEmbedder, chunk_documents, embed_chunk
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import check_embedder
 from data_pipelines.quarantine import Rejected
+from data_pipelines.schema import content_of, stored_hash
 from rayraft.errors import InputError, NotFoundError
 from rayraft.records import Document
 
@@ -27,7 +28,7 @@ class Found:
     key: int
     """Its place in the input: equal for no two documents."""
     document_id: str
-    document_hash: str
+    content_hash: str
     uri: str
 
 
@@ -46,12 +47,16 @@ class Plan:
         return {found.key for found in (*self.added, *self.changed)}
 
 
-def plan_ingest(found: Collection[Found], stored_hashes: dict[str, str]) -> Plan:
+def plan_ingest(
+    found: Collection[Found], stored_hashes: dict[str, str], chunk_tokens: int | None
+) -> Plan:
     """What is new, changed and unchanged; of documents with one id, the first in the input counts.
 
     Args:
         found: The documents read.
-        stored_hashes: Content hash by document id of the knowledge base.
+        stored_hashes: `document_hash` by document id of the knowledge base.
+        chunk_tokens: A document that was cut with another number counts as changed; None looks at
+            the content alone.
     """
     plan = Plan(added=[], changed=[], unchanged=0, duplicates=[])
     unchanged = 0
@@ -68,11 +73,17 @@ def plan_ingest(found: Collection[Found], stored_hashes: dict[str, str]) -> Plan
             )
         elif item.document_id not in stored_hashes:
             plan.added.append(item)
-        elif stored_hashes[item.document_id] != item.document_hash:
+        elif not _is_stored(item, stored_hashes[item.document_id], chunk_tokens):
             plan.changed.append(item)
         else:
             unchanged += 1
     return Plan(plan.added, plan.changed, unchanged, plan.duplicates)
+
+
+def _is_stored(item: Found, document_hash: str, chunk_tokens: int | None) -> bool:
+    if chunk_tokens is None:
+        return content_of(document_hash) == item.content_hash
+    return document_hash == stored_hash(item.content_hash, chunk_tokens)
 
 
 def ingest_documents(
@@ -84,6 +95,13 @@ def ingest_documents(
     """Adds or replaces documents without Ray; returns the version that holds them.
 
     Unchanged documents are left alone; if all are, there is no new version.
+
+    Args:
+        documents: The documents.
+        kb: Where they go.
+        embedder: The one the knowledge base was made with.
+        config: How they are cut; documents that were cut otherwise count as changed. Without it,
+            what has to be cut is cut by the defaults, and unchanged content stays as it is.
 
     Raises:
         ArtifactMismatch: The knowledge base was made with another embedder.
@@ -99,13 +117,19 @@ def ingest_documents(
         Found(key, document.document_id, document.content_hash(), document.uri)
         for key, document in enumerate(documents)
     ]
-    plan = plan_ingest(found, kb.document_hashes())
+    stored = kb.document_hashes([document.document_id for document in documents])
+    plan = plan_ingest(found, stored, config.chunk_tokens if config else None)
     if plan.duplicates:
         raise InputError(f"document id {plan.duplicates[0].document_id!r} is given twice")
-    wanted = [documents[key] for key in sorted(plan.keys)]
+    wanted = [found[key] for key in sorted(plan.keys)]
     if not wanted:
         return kb.version
-    rows = chunk_documents(wanted, embedder, (config or ChunkingConfig()).chunk_tokens)
+    rows = chunk_documents(
+        [documents[item.key] for item in wanted],
+        [item.content_hash for item in wanted],
+        embedder,
+        (config or ChunkingConfig()).chunk_tokens,
+    )
     return commit_rows(kb, embed_chunks(rows, embedder))
 
 
@@ -117,7 +141,7 @@ def delete_document(document_id: str, kb: KnowledgeBase) -> int:
         ConcurrentWrite: Other writers kept committing first.
     """
     kb.checkout_latest()
-    if document_id not in kb.document_hashes():
+    if document_id not in kb.document_hashes([document_id]):
         raise NotFoundError(f"no document {document_id!r} in version {kb.version}")
     nothing = kb.read_chunks(where="false")
     return kb.commit(nothing, [document_id])

@@ -4,12 +4,11 @@ Nothing but the commit touches the knowledge base, so a job that is killed leave
 as it was, and the next run does what was left.
 """
 
+import functools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,36 +17,21 @@ import ray.data
 
 from data_pipelines.config import IngestConfig
 from data_pipelines.embedding import chunk_documents, embed_chunks
-from data_pipelines.ingest import Found, Plan, commit_rows, plan_ingest
+from data_pipelines.ingest import Plan, commit_rows, plan_ingest
+from data_pipelines.ingest_reading import read_documents, read_summary
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.quarantine import Rejected, write_quarantine
 from data_pipelines.ray_session import cluster_actors
-from data_pipelines.readers import read_file
-from data_pipelines.sources import SourceFile, find_files
+from data_pipelines.sources import find_files
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
 from rayraft.records import Document
 
 logger = logging.getLogger(__name__)
 
-_FILE_KEYS = 2**32
-"""Documents that one file can hold: a document's key is its file's number times this, plus its
-own."""
-
 _BLOCKS_PER_ACTOR = 8
 _MAX_BLOCK_DOCUMENTS = 64
 """A chunking task takes one block of documents: at most so many, fewer in a small job."""
-
-_READ_SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.int64()),
-        pa.field("document_id", pa.string()),
-        pa.field("document_hash", pa.string()),
-        pa.field("uri", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("document", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -57,7 +41,8 @@ class IngestReport:
     added: int
     changed: int
     unchanged: int
-    quarantined: int
+    rejected: list[Rejected]
+    """What went to quarantine, with the reasons."""
     skipped: int
     """Files with an unknown extension."""
     chunks: int
@@ -66,6 +51,11 @@ class IngestReport:
     embed_seconds: float
     """Of `seconds`, those in which chunks were made and embedded."""
     kb_version: int
+
+    @property
+    def quarantined(self) -> int:
+        """Number of documents that went to quarantine."""
+        return len(self.rejected)
 
     @property
     def tokens_per_s(self) -> float:
@@ -100,8 +90,8 @@ def run_ingest(
         logger.warning("skipped %s: unknown extension", path)
     kb = KnowledgeBase.create_or_open(store, EmbedderTokenizer.load(config.embedding.embedder).spec)
     documents = read_documents(files, config).materialize()
-    found, rejected = _summary(documents)
-    plan = plan_ingest(found, kb.document_hashes())
+    found, rejected = read_summary(documents)
+    plan = plan_ingest(found, kb.document_hashes(), config.chunking.chunk_tokens)
     rejected += plan.duplicates
     write_quarantine(store, rejected)
     embedding_started = time.perf_counter()
@@ -112,7 +102,7 @@ def run_ingest(
         added=len(plan.added),
         changed=len(plan.changed),
         unchanged=plan.unchanged,
-        quarantined=len(rejected),
+        rejected=rejected,
         skipped=len(skipped),
         chunks=rows.num_rows,
         tokens=int(pc.sum(rows["tokens"]).as_py() or 0),
@@ -122,35 +112,20 @@ def run_ingest(
     )
 
 
-def read_documents(files: Sequence[SourceFile], config: IngestConfig) -> ray.data.Dataset:
-    """One row per document or per reason why there is none, in `_READ_SCHEMA`."""
-    items = [{"number": number, **file._asdict()} for number, file in enumerate(files)]
-    tasks = -(-len(items) // config.reading.files_per_task)
-    return ray.data.from_items(items, override_num_blocks=tasks).map_batches(
-        partial(read_batch, max_file_mb=config.reading.max_file_mb),
-        batch_size=config.reading.files_per_task,
-        batch_format="pyarrow",
-    )
-
-
-def read_batch(batch: pa.Table, max_file_mb: int) -> Iterator[pa.Table]:
-    """The documents of each file of the batch."""
-    for item in batch.to_pylist():
-        source = SourceFile(item["path"], item["document_id"])
-        rows = [
-            _read_row(item["number"] * _FILE_KEYS + place, result)
-            for place, result in enumerate(read_file(source, max_file_mb))
-        ]
-        yield pa.Table.from_pylist(rows, schema=_READ_SCHEMA)
-
-
 def chunk_batch(batch: pa.Table, embedder: str, chunk_tokens: int) -> pa.Table:
     """Chunk rows of the batch's documents, with the number of their tokens."""
     documents = [Document.model_validate_json(text) for text in batch["document"].to_pylist()]
-    tokenizer = EmbedderTokenizer.load(embedder)
-    rows = chunk_documents(documents, tokenizer, chunk_tokens)
+    tokenizer = _tokenizer(embedder)
+    hashes = batch["content_hash"].to_pylist()
+    rows = chunk_documents(documents, hashes, tokenizer, chunk_tokens)
     tokens = tokenizer.count_tokens(rows["text"].to_pylist())
     return rows.append_column("tokens", pa.array(tokens, pa.int64()))
+
+
+@functools.cache
+def _tokenizer(embedder: str) -> EmbedderTokenizer:
+    # Once per worker: parsing it takes longer than cutting a block.
+    return EmbedderTokenizer.load(embedder)
 
 
 class EmbedChunks:
@@ -164,34 +139,6 @@ class EmbedChunks:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The batch with embeddings."""
         return embed_chunks(batch, self._embedder)
-
-
-def _read_row(key: int, result: Document | Rejected) -> dict[str, Any]:
-    row = {"key": key, "document_id": result.document_id, "uri": result.uri}
-    if isinstance(result, Rejected):
-        return {**row, "reason": result.reason}
-    return {
-        **row,
-        "document_hash": result.content_hash(),
-        "document": result.model_dump_json(),
-    }
-
-
-def _summary(documents: ray.data.Dataset) -> tuple[list[Found], list[Rejected]]:
-    columns = [name for name in _READ_SCHEMA.names if name != "document"]
-    tables = ray.get(documents.select_columns(columns).to_arrow_refs())
-    rows = pa.concat_tables([_READ_SCHEMA.empty_table().select(columns), *tables]).to_pylist()
-    found = [
-        Found(row["key"], row["document_id"], row["document_hash"], row["uri"])
-        for row in rows
-        if row["reason"] is None
-    ]
-    rejected = [
-        Rejected(uri=row["uri"], document_id=row["document_id"], reason=row["reason"])
-        for row in sorted(rows, key=lambda row: int(row["key"]))
-        if row["reason"] is not None
-    ]
-    return found, rejected
 
 
 def _embed_all(
@@ -215,11 +162,11 @@ def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> 
     actors = settings.actors or cluster_actors(settings.threads)
     # Blocks small enough to occupy all actors, even when everything came from one large file.
     block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
-    keep = partial(keep_batch, keys=ray.put(pa.array(sorted(plan.keys), pa.int64())))
+    keep = functools.partial(keep_batch, keys=ray.put(pa.array(sorted(plan.keys), pa.int64())))
     kept = documents.map_batches(keep, batch_format="pyarrow").repartition(
         target_num_rows_per_block=min(block_documents, _MAX_BLOCK_DOCUMENTS)
     )
-    chunk = partial(
+    chunk = functools.partial(
         chunk_batch, embedder=settings.embedder, chunk_tokens=config.chunking.chunk_tokens
     )
     # From here on the actors may hold every CPU, and a task that needs one would wait for ever:

@@ -5,8 +5,7 @@ It knows nothing of documents' formats, of chunking and of models; it stores wha
 
 import random
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import lance
@@ -14,38 +13,29 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data_pipelines.kb_delta import Delta, table_delta
 from data_pipelines.kb_table import (
-    ROW_ID,
     SEARCH_COLUMN,
-    UPDATED_IN,
     bm25,
     check_embedder,
     create_table,
+    documents_condition,
     kb_uri,
     merge_rows,
-    rows_condition,
+    open_table,
+    read_rows,
     sql_text,
     stored_rows,
     update_index,
 )
-from data_pipelines.schema import chunk_schema, document_from_rows, embedder_of
+from data_pipelines.schema import DOCUMENT_COLUMNS, chunk_schema, document_from_rows, embedder_of
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.models.spec import EmbedderSpec
 from rayraft.records import Document
 
 COMMIT_ATTEMPTS = 8
-
-
-@dataclass(frozen=True)
-class Delta:
-    """What changed after an older version; apply removals and upserts by `chunk_id`."""
-
-    version: int
-    """The version that the delta leads to."""
-    upserted: pa.Table
-    """Chunks added or replaced, with their embeddings and Lance row ids (`_rowid`)."""
-    removed_chunk_ids: list[str]
-    """Chunks that exist no longer."""
+_MOST_LISTED = 1000
+"""Document ids in a condition; for more, reading all ids is faster than comparing with each."""
 
 
 class KnowledgeBase:
@@ -65,16 +55,9 @@ class KnowledgeBase:
 
         Raises:
             NotFoundError: There is none, or not this version of it.
+            InputError: The store cannot be opened.
         """
-        uri = kb_uri(store)
-        try:
-            return cls(lance.dataset(uri, version=version), uri)
-        except ValueError as exc:
-            if "not found" not in str(exc):
-                raise
-            if version is None:
-                raise NotFoundError(f"no knowledge base in {store}; run ingest first") from exc
-            raise NotFoundError(f"{store}: no knowledge base version {version}") from exc
+        return cls(open_table(store, version), kb_uri(store))
 
     @classmethod
     def create_or_open(cls, store: str, embedder_spec: EmbedderSpec) -> "KnowledgeBase":
@@ -82,11 +65,12 @@ class KnowledgeBase:
 
         Raises:
             ArtifactMismatch: It was made with another embedder.
+            InputError: The store can be neither opened nor made.
         """
         try:
             kb = cls.open(store)
         except NotFoundError:
-            create_table(kb_uri(store), embedder_spec)
+            create_table(store, embedder_spec)
             kb = cls.open(store)
         check_embedder(kb.embedder, embedder_spec, store)
         if not kb._dataset.describe_indices():  # new, or its creator was killed half-way
@@ -126,7 +110,7 @@ class KnowledgeBase:
         rows = stored_rows(chunks, self.embedder)
         for attempt in range(COMMIT_ATTEMPTS):
             self.checkout_latest()
-            existing = touched & self.document_hashes().keys()
+            existing = self.document_hashes(touched).keys()
             if not rows.num_rows and not existing:
                 return self.version
             if merge_rows(self._writer(), rows, existing):
@@ -157,11 +141,15 @@ class KnowledgeBase:
         """Number of chunks."""
         return int(self._dataset.count_rows())
 
-    def document_hashes(self) -> dict[str, str]:
-        """Content hash of every document by its id."""
-        rows = self._read(["document_id", "document_hash"], where="position = 0")
+    def document_hashes(self, document_ids: Collection[str] | None = None) -> dict[str, str]:
+        """`document_hash` by document id: of every document, or of those given that exist."""
+        where = "position = 0"
+        if document_ids is not None and len(document_ids) <= _MOST_LISTED:
+            where += f" AND {documents_condition(document_ids)}"
+        rows = read_rows(self._dataset, ["document_id", "document_hash"], where)
         ids, hashes = rows["document_id"].to_pylist(), rows["document_hash"].to_pylist()
-        return dict(zip(ids, hashes, strict=True))
+        wanted = set(ids if document_ids is None else document_ids)
+        return {i: h for i, h in zip(ids, hashes, strict=True) if i in wanted}
 
     def document(self, document_id: str) -> Document:
         """The document, rebuilt exactly.
@@ -169,10 +157,10 @@ class KnowledgeBase:
         Raises:
             NotFoundError: There is no such document in this version.
         """
-        rows = self.read_chunks(where=f"document_id = {sql_text(document_id)}")
+        rows = self.read_chunks(DOCUMENT_COLUMNS, f"document_id = {sql_text(document_id)}")
         if not rows.num_rows:
             raise NotFoundError(f"no document {document_id!r} in version {self.version}")
-        return document_from_rows(rows.drop_columns(["embedding"]).to_pylist())
+        return document_from_rows(rows.to_pylist())
 
     def read_chunks(
         self, columns: Sequence[str] | None = None, where: str | None = None
@@ -184,7 +172,7 @@ class KnowledgeBase:
             where: SQL condition over the columns; quote values with `sql_text`.
         """
         names = list(columns) if columns is not None else chunk_schema(self.embedder.dim).names
-        return self._read(names, where)
+        return read_rows(self._dataset, names, where)
 
     def delta(self, since: int) -> Delta:
         """Adds, updates and deletes after version `since` up to this one.
@@ -195,14 +183,8 @@ class KnowledgeBase:
         """
         if since > self.version:
             raise InputError(f"delta since={since}: this is version {self.version}")
-        older = self._at(since)
-        removed = np.setdiff1d(older._row_ids(), self._row_ids(), assume_unique=True)
-        names = [*chunk_schema(self.embedder.dim).names, UPDATED_IN, ROW_ID]
-        upserted = self._read(names, f"{UPDATED_IN} > {since}")
-        gone = older._read(["chunk_id"], rows_condition(removed))["chunk_id"].to_pylist()
-        # A document that was removed and came back has new rows under its old chunk ids.
-        still_there = set(upserted["chunk_id"].to_pylist())
-        return Delta(self.version, upserted, sorted(set(gone) - still_there))
+        names = chunk_schema(self.embedder.dim).names
+        return table_delta(self._at(since)._dataset, self._dataset, names)
 
     def full_text_search(
         self,
@@ -225,11 +207,6 @@ class KnowledgeBase:
         allowed = None if row_ids is None else row_ids.tolist()
         return bm25(self._dataset, query, k, where, allowed)
 
-    def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
-        names = [name for name in columns if name != ROW_ID]
-        with_row_id = len(names) < len(columns)
-        return self._dataset.to_table(columns=names, filter=where, with_row_id=with_row_id)
-
     def _writer(self) -> Any:
         # Lance moves the handle that writes to the new version; ours is shared by snapshots.
         return self._open(self.version)
@@ -243,9 +220,3 @@ class KnowledgeBase:
             return KnowledgeBase(self._open(version), self._uri)
         except ValueError as exc:
             raise NotFoundError(f"{self._uri}: no version {version}") from exc
-
-    def _row_ids(self) -> npt.NDArray[np.int64]:
-        # int64 [n_chunks]; Lance keeps a row's id over versions while the row exists.
-        table = self._dataset.to_table(columns=[], with_row_id=True)
-        ids: npt.NDArray[np.int64] = table[ROW_ID].to_numpy().astype(np.int64)
-        return ids

@@ -2,17 +2,16 @@
 
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import lance
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from lance.dataset import serialize_row_addrs
 
 from data_pipelines.schema import chunk_schema, embedded_text, stored_schema
-from rayraft.errors import ArtifactMismatch
+from data_pipelines.stores import store_uri
+from rayraft.errors import ArtifactMismatch, InputError, NotFoundError
 from rayraft.models.spec import EmbedderSpec
 
 logger = logging.getLogger(__name__)
@@ -21,11 +20,29 @@ ROW_ID = "_rowid"
 UPDATED_IN = "_row_last_updated_at_version"
 """Lance's own column: the version that last wrote the row."""
 SEARCH_COLUMN = "search_text"
+_LANCE_SOURCE = re.compile(r", \S+\.rs:\d+(?::\d+)?")
 
 
 def kb_uri(store: str) -> str:
     """Where the Lance table of a store is."""
-    return f"{str(store).rstrip('/')}/kb"
+    return f"{store_uri(store)}/kb"
+
+
+def open_table(store: str, version: int | None = None) -> Any:
+    """The Lance table of a store, at its latest version or an older one.
+
+    Raises:
+        NotFoundError: There is none, or not this version of it.
+        InputError: The store cannot be opened.
+    """
+    try:
+        return lance.dataset(kb_uri(store), version=version)
+    except (ValueError, OSError) as exc:
+        if "not found" not in str(exc):
+            raise _not_opened(store, exc) from exc
+        if version is None:
+            raise NotFoundError(f"no knowledge base in {store}; run ingest first") from exc
+        raise NotFoundError(f"{store}: no knowledge base version {version}") from exc
 
 
 def sql_text(value: str) -> str:
@@ -46,15 +63,20 @@ def check_embedder(stored: EmbedderSpec, given: EmbedderSpec, source: str) -> No
         )
 
 
-def create_table(uri: str, spec: EmbedderSpec) -> None:
-    """An empty table at `uri`, or the one that another process just created."""
+def create_table(store: str, spec: EmbedderSpec) -> None:
+    """An empty table in `store`, or the one that another process just created.
+
+    Raises:
+        InputError: The store cannot be made.
+    """
+    uri = kb_uri(store)
     schema = stored_schema(spec)
     try:
         # Stable row ids make Lance keep the version in which each row last changed: the delta.
         lance.write_dataset(schema.empty_table(), uri, enable_stable_row_ids=True)
     except OSError as exc:
         if "already exists" not in str(exc):
-            raise
+            raise _not_opened(store, exc) from exc
         logger.info("another process created %s first", uri)
 
 
@@ -75,8 +97,7 @@ def merge_rows(dataset: Any, rows: pa.Table, replaced: Collection[str]) -> bool:
     merge = dataset.merge_insert("chunk_id").conflict_retries(0)
     merge = merge.when_matched_update_all().when_not_matched_insert_all()
     if replaced:
-        listed = ",".join(sql_text(document_id) for document_id in sorted(replaced))
-        merge = merge.when_not_matched_by_source_delete(f"document_id IN ({listed})")
+        merge = merge.when_not_matched_by_source_delete(documents_condition(replaced))
     try:
         merge.execute(rows)
     except OSError as exc:
@@ -100,9 +121,10 @@ def update_index(dataset: Any) -> None:
         logger.info("index update left to another writer: %s", exc)
 
 
-def rows_condition(row_ids: npt.NDArray[np.int64]) -> str:
-    """SQL condition that holds for these rows alone."""
-    return f"{ROW_ID} IN ({','.join(map(str, row_ids.tolist()))})" if len(row_ids) else "false"
+def read_rows(dataset: Any, columns: Sequence[str], where: str | None = None) -> pa.Table:
+    """The columns, of which `ROW_ID` may be one, of the rows where `where` holds."""
+    names = [name for name in columns if name != ROW_ID]
+    return dataset.to_table(columns=names, filter=where, with_row_id=len(names) < len(columns))
 
 
 def bm25(
@@ -122,6 +144,18 @@ def bm25(
     ).to_table()
     hits = zip(table["chunk_id"].to_pylist(), table["_score"].to_pylist(), strict=True)
     return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+
+
+def documents_condition(document_ids: Iterable[str]) -> str:
+    """SQL condition that holds for the chunks of these documents alone."""
+    listed = ",".join(sql_text(document_id) for document_id in sorted(document_ids))
+    return f"document_id IN ({listed})" if listed else "false"
+
+
+def _not_opened(store: str, error: Exception) -> InputError:
+    # Lance adds the place in its own source.
+    line = _LANCE_SOURCE.sub("", str(error).partition("\n")[0])
+    return InputError(f"store {store!r}: {line}")
 
 
 def _is_conflict(error: OSError) -> bool:

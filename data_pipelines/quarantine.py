@@ -3,12 +3,12 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from data_pipelines.stores import open_filesystem
 from rayraft.records import Record, digest
 
 _SCHEMA = pa.schema(
@@ -57,11 +57,5 @@ def read_quarantine(store: str) -> pa.Table:
 
 
 def _folder(store: str) -> tuple[pafs.FileSystem, str]:
-    filesystem, path = pafs.FileSystem.from_uri(_uri(store))
-    return filesystem, f"{path.rstrip('/')}/quarantine"
-
-
-def _uri(store: str) -> str:
-    if "://" in store:
-        return store
-    return str(Path(store).absolute())
+    filesystem, root = open_filesystem(store)
+    return filesystem, f"{root}/quarantine"

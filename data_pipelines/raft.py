@@ -24,6 +24,7 @@ from data_pipelines.raft_actor import RaftActor, RaftJob, teacher_identity
 from data_pipelines.raft_examples import RaftConfig, to_table, with_split
 from data_pipelines.ray_session import cluster_actors
 from data_pipelines.runs import new_run
+from data_pipelines.stores import store_uri
 from data_pipelines.teachers import (
     TeacherIdentity,
 )
@@ -80,7 +81,7 @@ def build_raft_examples(
         raise InputError(f"{store}: no chunk to write examples for ({restricted} restricted)")
     chosen = choose_chunks(visible, config)
     rows = []
-    for row in _run(RaftJob(store, kb.version, config, teacher), chosen, visible):
+    for row in _run(RaftJob(store_uri(store), kb.version, config, teacher), chosen, visible):
         rows.append(row)
         if progress is not None:
             progress(len(rows), len(chosen))

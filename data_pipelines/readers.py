@@ -5,7 +5,6 @@ It knows nothing of Ray and of the store.
 
 import csv
 import io
-import logging
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,13 +19,14 @@ from data_pipelines.rows import build_document, read_jsonl, read_parquet
 from data_pipelines.sources import SourceFile
 from rayraft.records import Document
 
-logger = logging.getLogger(__name__)
-
 _FRONT_MATTER = re.compile(
     r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
 )
 _FIRST_HEADING = re.compile(r"^#{1,2}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _DELIMITERS = ",;\t|"
+
+_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+"""Its constructors let their own errors out: of a 30 February, `!!timestamp x`, deep nesting."""
 
 
 def read_file(source: SourceFile, max_file_mb: int) -> Iterator[Document | Rejected]:
@@ -85,8 +85,8 @@ def split_front_matter(text: str) -> tuple[str, dict[str, Any]]:
         return text, {}
     try:
         fields = yaml.safe_load(match.group(1))
-    except yaml.YAMLError as exc:
-        raise Unreadable(f"front matter is not YAML: {exc}") from exc
+    except _YAML_ERRORS as exc:
+        raise Unreadable(f"front matter is not YAML: {type(exc).__name__}: {exc}") from exc
     if fields is None:
         fields = {}
     if not isinstance(fields, dict):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_pipelines.quarantine import Rejected
+from data_pipelines.schema import dump_metadata
 from data_pipelines.sources import SourceFile
 from rayraft.config import explain
 from rayraft.records import Document, Metadata
@@ -40,11 +41,27 @@ def read_parquet(source: SourceFile) -> Iterator[Document | Rejected]:
         file = pq.ParquetFile(source.path)
         number = 0
         for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
-            for row in batch.to_pylist():
+            for row in _python_rows(batch):
                 number += 1
-                yield document_of_row(row, f"{source.path}:{number}")
+                uri = f"{source.path}:{number}"
+                if isinstance(row, Exception):
+                    yield Rejected(uri=uri, reason=f"a value cannot be read: {row}")
+                else:
+                    yield document_of_row(row, uri)
     except (pa.ArrowException, OSError) as exc:
         yield Rejected(uri=source.path, reason=f"not a readable Parquet file: {exc}")
+
+
+def _python_rows(batch: pa.RecordBatch) -> list[Any]:
+    """The rows as Python values; in place of one that has none, the error that says why."""
+    try:
+        rows: list[Any] = batch.to_pylist()
+    except (ValueError, ArithmeticError) as exc:  # no UTF-8, a date after the year 9999
+        if batch.num_rows == 1:
+            return [exc]
+        half = batch.num_rows // 2
+        return _python_rows(batch.slice(0, half)) + _python_rows(batch.slice(half))
+    return rows
 
 
 def document_of_row(row: Any, uri: str) -> Document | Rejected:
@@ -82,8 +99,10 @@ def build_document(
             metadata=flat_metadata(fields),
             uri=uri,
         )
-        document.document_id.encode()  # JSON may hold half of a surrogate pair: no text at all
-        document.content_hash()
+        # JSON may hold half of a surrogate pair: no text at all.
+        for part in (document_id, document.title, document.text, *document.acl):
+            part.encode()
+        dump_metadata(document.metadata).encode()
         return document
     except ValidationError as exc:
         return _rejected(uri, document_id, explain(exc))
@@ -109,13 +128,15 @@ def parse_acl(value: Any) -> list[str]:
         isinstance(group, str) and group.strip() for group in groups
     ):
         raise ValueError(f"acl={value!r}: expected a list of group names")
-    if isinstance(value, str) and not groups:
-        raise ValueError("acl is empty")
     return sorted({group.strip() for group in groups})
 
 
 def flat_metadata(fields: Mapping[str, Any]) -> Metadata:
-    """Scalars as they are, dates in ISO form, anything nested as JSON; None is left out."""
+    """Scalars as they are, dates in ISO form, anything nested as JSON; None is left out.
+
+    Raises:
+        ValueError: A nested value has no JSON form.
+    """
     flat: Metadata = {}
     for name, value in fields.items():
         if value is None:
@@ -125,5 +146,12 @@ def flat_metadata(fields: Mapping[str, Any]) -> Metadata:
         elif hasattr(value, "isoformat"):
             flat[str(name)] = value.isoformat()
         else:
-            flat[str(name)] = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+            flat[str(name)] = _nested(str(name), value)
     return flat
+
+
+def _nested(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    except (TypeError, RecursionError) as exc:  # keys of several kinds; nested too deeply
+        raise ValueError(f"{name} has no form in JSON: {exc}") from exc

@@ -4,7 +4,7 @@ It knows nothing of Lance, Ray or torch.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,26 +65,20 @@ def embedded_text(title: str, text: str) -> str:
     return f"{title}\n{text}"
 
 
-def chunk_row_table(chunked: Iterable[tuple[Document, Sequence[Chunk]]]) -> pa.Table:
-    """Rows of all chunks of the documents, without embeddings."""
-    rows = [_chunk_row(document, chunk) for document, chunks in chunked for chunk in chunks]
+def stored_hash(content_hash: str, chunk_tokens: int) -> str:
+    """A document's `document_hash`: its content and how it was cut; if equal, nothing is to do."""
+    return f"{content_hash}:{chunk_tokens}"
+
+
+def content_of(document_hash: str) -> str:
+    """The hash of the content in a `document_hash`."""
+    return document_hash.partition(":")[0]
+
+
+def chunk_row_table(chunked: Iterable[tuple[Document, str, Sequence[Chunk]]]) -> pa.Table:
+    """Rows of all chunks, without embeddings, of documents with their `document_hash`."""
+    rows = [row for document in chunked for row in _chunk_rows(*document)]
     return pa.Table.from_pylist(rows, schema=pa.schema(_SCALAR_FIELDS))
-
-
-def chunk_table(
-    documents: Sequence[Document],
-    chunks: Sequence[Sequence[Chunk]],
-    embeddings: npt.NDArray[np.float32],
-) -> pa.Table:
-    """Arrow table of all chunks.
-
-    Args:
-        documents: The documents.
-        chunks: The chunks of each document.
-        embeddings: float32 [n_chunks, dim], in the order of the flattened `chunks`.
-    """
-    rows = chunk_row_table(zip(documents, chunks, strict=True))
-    return rows.append_column("embedding", vector_array(embeddings))
 
 
 def vector_array(embeddings: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
@@ -101,21 +95,30 @@ def vector_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     return flat.reshape(-1, column.type.list_size)
 
 
-def _chunk_row(document: Document, chunk: Chunk) -> dict[str, Any]:
-    """One row of the table, without its embedding."""
-    return {
-        "chunk_id": chunk.chunk_id,
-        "document_id": chunk.document_id,
-        "position": chunk.position,
-        "title": chunk.title,
-        "text": chunk.text,
-        "start": chunk.start,
-        "end": chunk.end,
-        "metadata": dump_metadata(chunk.metadata),
-        "acl": chunk.acl,
+def _chunk_rows(
+    document: Document, document_hash: str, chunks: Sequence[Chunk]
+) -> Iterator[dict[str, Any]]:
+    of_document = {
+        "document_id": document.document_id,
+        "title": document.title,
+        "metadata": dump_metadata(document.metadata),
+        "acl": document.acl,
         "uri": document.uri,
-        "document_hash": document.content_hash(),
+        "document_hash": document_hash,
     }
+    for chunk in chunks:
+        yield {
+            **of_document,
+            "chunk_id": chunk.chunk_id,
+            "position": chunk.position,
+            "text": chunk.text,
+            "start": chunk.start,
+            "end": chunk.end,
+        }
+
+
+DOCUMENT_COLUMNS = ("document_id", "position", "title", "text", "metadata", "acl", "uri")
+"""What `document_from_rows` needs."""
 
 
 def document_from_rows(rows: list[dict[str, Any]]) -> Document:

@@ -27,7 +27,8 @@ def find_files(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
     left out silently.
 
     Raises:
-        InputError: No path, a path that does not exist, or nothing in them that can be read.
+        InputError: No path, a path that does not exist, a URI, or nothing in them that can be
+            read.
     """
     if not paths:
         raise InputError("no path given")
@@ -50,6 +51,10 @@ def find_files(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
 
 
 def _files_of(name: str) -> Iterator[SourceFile]:
+    if "://" in name:
+        raise InputError(
+            f"path {name!r}: only local paths (or a mounted file system) are read so far"
+        )
     path = Path(name)
     if not name or not path.exists():
         raise InputError(f"path {name!r} does not exist")

@@ -38,7 +38,10 @@ class Document(Record):
     """Where it was read from."""
 
     def content_hash(self) -> str:
-        """Hex sha256 over everything that is stored: equal hash means nothing to do."""
+        """Hex sha256 over title, text, metadata and acl.
+
+        Not over `uri`: a file that was moved is the same document.
+        """
         stored = [self.title, self.text, self.metadata, sorted(self.acl)]
         return digest(stored)
 

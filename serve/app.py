@@ -5,6 +5,7 @@ from typing import Any
 
 import ray.serve
 
+from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError
 from serve.config import AppConfig, ScaleConfig, deployment_options
 from serve.deployments import Api, Generator, Router
@@ -44,7 +45,7 @@ def resolve_store(store: str) -> str:
     store = store or os.environ.get("RAYRAFT_STORE", "")
     if not store:
         raise ConfigError("store is not set: give --store, args.store or RAYRAFT_STORE")
-    return store if "://" in store else os.path.abspath(store)
+    return store_uri(store)
 
 
 def _deployment(cls: type, scale: ScaleConfig) -> Any:

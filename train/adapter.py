@@ -12,6 +12,7 @@ import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
+from data_pipelines.stores import store_uri
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError
 from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
@@ -62,7 +63,7 @@ def train_adapter(
     recipe = digest(
         [config.model_dump(exclude={"workers"}), made_of.files, base_digest(config.base_model)]
     )
-    place = RunPlace(_absolute(f"{store.rstrip('/')}/runs"), f"{name}-{recipe[:12]}")
+    place = RunPlace(f"{store_uri(store)}/runs", f"{name}-{recipe[:12]}")
     for published in artifacts.listing(store, "adapter", name):
         manifest = artifacts.read_manifest(published)
         if f"runs/{place.name}" in manifest.made_from:
@@ -123,7 +124,3 @@ def _publish(store: str, name: str, result: FitResult, manifest: Manifest) -> Ar
         exported = result.export_to(Path(folder))
         files: dict[str, bytes | Path] = {path.name: path for path in exported.iterdir()}
         return artifacts.publish(store, "adapter", name, files, manifest)
-
-
-def _absolute(store: str) -> str:
-    return store if "://" in store else str(Path(store).expanduser().absolute())

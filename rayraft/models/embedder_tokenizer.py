@@ -26,9 +26,21 @@ MAX_TOKENS = 256
 class EmbedderTokenizer:
     """Counts and places the tokens that the embedder sees."""
 
-    def __init__(self, spec: EmbedderSpec, tokenizer: Tokenizer) -> None:
-        self.spec = spec
+    def __init__(self, name: str, tokenizer: Tokenizer) -> None:
+        self._name = name
         self._tokenizer = tokenizer
+
+    @functools.cached_property
+    def spec(self) -> EmbedderSpec:
+        """The embedder's identity; made when it is asked for, because it reads the weights."""
+        folder = model_folder(self._name)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return EmbedderSpec(
+            name=self._name,
+            digest=folder_digest(folder),
+            dim=config["hidden_size"],
+            max_tokens=MAX_TOKENS,
+        )
 
     @classmethod
     def load(cls, name: str = DEFAULT_EMBEDDER) -> "EmbedderTokenizer":
@@ -37,18 +49,10 @@ class EmbedderTokenizer:
         Raises:
             ConfigError: Unknown name.
         """
-        folder = model_folder(name)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(model_folder(name) / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        spec = EmbedderSpec(
-            name=name,
-            digest=folder_digest(folder),
-            dim=config["hidden_size"],
-            max_tokens=MAX_TOKENS,
-        )
-        return cls(spec, tokenizer)
+        return cls(name, tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text as the model takes them: special tokens added, cut to fit."""

@@ -84,6 +84,11 @@ def test_pdf_keeps_all_words_of_all_pages_in_order() -> None:
     assert words(convert(".pdf", bytes(pdf.output()))) == written
 
 
+def test_html_that_the_parser_refuses_is_unreadable() -> None:
+    with pytest.raises(Unreadable, match="not readable as html: "):
+        convert(".html", b"<p>text</p><![foo[x]]>")
+
+
 @pytest.mark.parametrize("suffix", [".pdf", ".docx"])
 @pytest.mark.parametrize("data", [b"", b"%PDF-1.7 cut", b"PK\x03\x04 cut", b"\x00" * 64])
 def test_a_broken_file_is_unreadable_and_says_as_what(suffix: str, data: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.config import IngestConfig
+from data_pipelines.config import ChunkingConfig, IngestConfig
 from data_pipelines.ingest_job import IngestReport, run_ingest
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.quarantine import read_quarantine
@@ -80,6 +80,9 @@ def test_a_rerun_changes_nothing_and_a_change_replaces_one_document(folder: Path
     assert kb.document("sub/b.txt").text == "Short now."
     changed = set(kb.delta(first.kb_version).upserted["document_id"].to_pylist())
     assert changed == {"sub/b.txt", "new.txt"}
+
+    smaller = CONFIG.model_copy(update={"chunking": ChunkingConfig(chunk_tokens=100)})
+    assert counts(ingest(folder, store, smaller)) == (0, 23, 0, 2, 1)
 
 
 def test_of_two_documents_with_one_id_the_second_is_quarantined(tmp_path: Path):

@@ -104,6 +104,12 @@ def test_line_ends_and_byte_order_mark_are_normalised(tmp_path: Path):
         ("a.txt", b"a\0b\0c", "NUL"),
         ("a.md", b"---\nkey: [\n---\ntext", "front matter"),
         ("a.md", b"---\n- a\n---\ntext", "front matter"),
+        ("a.md", b"---\ndate: 2026-02-30\n---\ntext", "day is out of range"),
+        ("a.md", b"---\ndate: !!timestamp soon\n---\ntext", "front matter"),
+        ("a.md", b"---\nflag: !!bool maybe\n---\ntext", "front matter"),
+        ("a.md", b"---\nkey: " + b"[" * 3000 + b"\n---\ntext", "front matter"),
+        ("a.md", b"---\nregion: {1: a, b: c}\n---\ntext", "region"),
+        ("a.md", b"---\nkey: &a [*a]\n---\ntext", "Circular"),
         ("a.csv", b'a,b\n"1,2\n', "CSV"),
         ("a.parquet", b"not parquet", "Parquet"),
         ("a.txt", b"x" * (2**20 + 1), "max_file_mb"),
@@ -164,6 +170,28 @@ def test_parquet_rows_are_documents(tmp_path: Path):
     assert second.uri.endswith("d.parquet:2")
 
 
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        pa.array([0, 400_000_000_000, 0], pa.timestamp("s")),  # the year 14645
+        pa.array([0, 10_000_000, 0], pa.date32()),
+        pa.array([b"a", b"\xff", b"a"]).view(pa.string()),
+    ],
+    ids=["timestamp", "date", "text"],
+)
+def test_a_parquet_row_that_cannot_be_read_is_rejected_alone(tmp_path: Path, unreadable: pa.Array):
+    table = pa.table({"id": ["a", "b", "c"], "text": ["one", "two", "three"], "x": unreadable})
+    pq.write_table(table, tmp_path / "d.parquet")
+    first, second, third = read(tmp_path / "d.parquet")
+
+    assert (first.document_id, third.document_id) == ("a", "c")
+    assert isinstance(first, Document)
+    assert isinstance(third, Document)
+    assert isinstance(second, Rejected)
+    assert second.uri.endswith("d.parquet:2")
+    assert "cannot be read" in second.reason
+
+
 def test_files_are_named_below_their_folder_and_single_files_by_their_name(tmp_path: Path):
     (tmp_path / "sub").mkdir()
     for name in ("b.md", "sub/a.TXT", "c.xyz", ".hidden.md", "sub/.x"):
@@ -181,6 +209,11 @@ def test_paths_with_nothing_to_read_are_an_input_error(tmp_path: Path, names: li
 
     with pytest.raises(InputError):
         find_files([str(tmp_path / name) if name else name for name in names])
+
+
+def test_a_uri_as_a_path_says_that_only_local_files_are_read():
+    with pytest.raises(InputError, match=r"s3://bucket/docs.*only local paths"):
+        find_files(["s3://bucket/docs"])
 
 
 def test_quarantine_keeps_uri_reason_and_time_and_a_rerun_adds_nothing(tmp_path: Path):

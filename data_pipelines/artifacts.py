@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from data_pipelines.stores import open_filesystem
+from rayraft.adapter_ids import ADAPTER_NAME
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.manifests import MANIFEST, Kind, Manifest, check_file, parse_manifest, sha256
 
@@ -28,7 +29,7 @@ FOLDERS: dict[Kind, str] = {
 NUMBERED: frozenset[Kind] = frozenset({"adapter"})
 """Kinds of which one name has numbered versions: `<folder>/<name>/<n>/`."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,95}")
-_ADAPTER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_ADAPTER_NAME = re.compile(ADAPTER_NAME)
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,9 @@ def read_file(ref: ArtifactRef, name: str) -> bytes:
         with filesystem.open_input_stream(f"{root}/{_folder(ref)}/{name}") as stream:
             return bytes(stream.read())
     except FileNotFoundError as exc:
-        raise NotFoundError(_missing(ref.store, ref.kind, f"{ref.artifact_id}/{name}")) from exc
+        # Without its manifest there is no artifact at all.
+        what = ref.artifact_id if name == MANIFEST else f"{ref.artifact_id}/{name}"
+        raise NotFoundError(_missing(ref.store, ref.kind, what)) from exc
 
 
 def fetch(ref: ArtifactRef, to: Path) -> Manifest:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayraft.errors import InputError
-from rayraft.records import PUBLIC, Scalar
+from rayraft.records import Scalar, may_read
 
 Mask = npt.NDArray[np.bool_]
 Where = Mapping[str, Any]
@@ -94,8 +94,7 @@ class RowFilter:
         Raises:
             InputError: `where` is malformed.
         """
-        allowed = {*groups, PUBLIC}
-        mask = self._acl.matches(lambda acl: not acl or not allowed.isdisjoint(acl))
+        mask = self._acl.matches(lambda acl: may_read(acl, groups))
         for name, wanted in (where or {}).items():
             test = _condition(name, wanted)
             column = self._fields.get(name)

@@ -37,11 +37,14 @@ def ray_session() -> Iterator[None]:
         ray.shutdown()
 
 
-def start_ray(namespace: str | None = None) -> None:
+def start_ray(namespace: str | None = None) -> bool:
     """Joins the cluster named by RAY_ADDRESS (set in Ray jobs) or starts Ray on this machine.
 
     What workers print is shown with RAYRAFT_LOG_LEVEL=INFO or DEBUG; their errors reach the command
     as exceptions in any case.
+
+    Returns:
+        Whether Ray was started here; False where a cluster was joined, which others may use, too.
 
     Raises:
         ClusterError: Ray could not be started or reached.
@@ -65,6 +68,7 @@ def start_ray(namespace: str | None = None) -> None:
             what = "start on this machine" if address == "local" else f"join {address}"
             reason = (str(exc).splitlines() or [type(exc).__name__])[0]
             raise ClusterError(f"Ray could not {what}: {reason}") from exc
+    return address == "local"
 
 
 def cluster_actors(cpus_per_actor: float, at_most: int = 16) -> int:

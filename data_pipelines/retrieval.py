@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from data_pipelines.filters import Mask, Where
+from data_pipelines.filters import Where
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import check_embedder
-from data_pipelines.memory_index import MemoryIndex
+from data_pipelines.memory_index import ChunkRows, MemoryIndex
 from rayraft.config import Config
 from rayraft.errors import InputError, NotFoundError
 from rayraft.fusion import RRF_K, reciprocal_rank_fusion
@@ -71,7 +71,8 @@ class _Hits:
 class HybridRetriever:
     """Search over one version of a knowledge base; `refresh` moves it to the latest.
 
-    Searches and refreshes may come from several threads: one at a time touches the index.
+    Searches and refreshes may come from several threads. They take turns at the index in memory;
+    nobody waits for another's reading from storage.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class HybridRetriever:
         check_embedder(kb.embedder, embedder.spec, "knowledge base")
         self._embedder = embedder
         self._config = config or RetrievalConfig()
-        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._lock = threading.Lock()  # of index and knowledge base: both are of one version
         self._kb = kb.snapshot()
         self._index = MemoryIndex.of(self._kb)
 
@@ -91,7 +93,7 @@ class HybridRetriever:
 
     def refresh(self) -> int:
         """Applies what was committed since and returns the new version."""
-        with self._lock:
+        with self._refreshing:
             latest = self._kb.snapshot()
             if latest.checkout_latest() == self._kb.version:
                 return self._kb.version
@@ -99,11 +101,14 @@ class HybridRetriever:
                 delta = latest.delta(self._kb.version)
             except NotFoundError:
                 logger.warning("version %d is gone: the index is built anew", self._kb.version)
-                self._index = MemoryIndex.of(latest)
+                index = MemoryIndex.of(latest)
+                with self._lock:
+                    self._index, self._kb = index, latest
             else:
-                self._index.apply(delta.upserted, delta.removed_chunk_ids)
-            self._kb = latest
-            return self._kb.version
+                with self._lock:
+                    self._index.apply(delta.upserted, delta.removed_chunk_ids)
+                    self._kb = latest
+            return latest.version
 
     def search(
         self,
@@ -133,30 +138,30 @@ class HybridRetriever:
             raise InputError(f"method={method!r}: expected hybrid, dense or sparse")
         depth = max(k, self._config.candidates) if method == "hybrid" else k
         vectors = self._embedder.embed(queries) if method != "sparse" else None
+        found = [_Hits({}, {}) for _ in queries]
         with self._lock:
+            kb, rows = self._kb, self._index.rows
             mask = self._index.allowed(where, groups)
-            results = []
-            for i, query in enumerate(queries):
-                hits = _Hits({}, {})
-                if vectors is not None:
-                    hits.dense = dict(self._index.nearest(vectors[i], depth, mask))
-                if method != "dense":
-                    hits.sparse = dict(self._full_text(query, depth, mask))
-                results.append(self._passages(hits, hits.fused(method, self._config)[:k]))
-            return results
+            if vectors is not None:
+                for hits, vector in zip(found, vectors, strict=True):
+                    hits.dense = dict(self._index.nearest(vector, depth, mask))
+        # From here on everything is of the version that the lock was held for: a refresh replaces
+        # `_kb` and the index's rows and changes neither.
+        if method != "dense":
+            row_ids = None if mask is None else rows.row_ids[mask]
+            for hits, query in zip(found, queries, strict=True):
+                hits.sparse = dict(kb.full_text_search(query, depth, row_ids=row_ids))
+        return [_passages(rows, hits, hits.fused(method, self._config)[:k]) for hits in found]
 
-    def _full_text(self, query: str, k: int, mask: Mask | None) -> list[tuple[str, float]]:
-        row_ids = None if mask is None else self._index.row_ids[mask]
-        return self._kb.full_text_search(query, k, row_ids=row_ids)
 
-    def _passages(self, hits: _Hits, ordered: list[tuple[str, float]]) -> list[Passage]:
-        rows = self._index.read([chunk_id for chunk_id, _ in ordered])
-        return [
-            Passage(
-                **row,
-                score=score,
-                dense_score=hits.dense.get(chunk_id),
-                sparse_score=hits.sparse.get(chunk_id),
-            )
-            for row, (chunk_id, score) in zip(rows, ordered, strict=True)
-        ]
+def _passages(rows: ChunkRows, hits: _Hits, ordered: list[tuple[str, float]]) -> list[Passage]:
+    read = rows.read([chunk_id for chunk_id, _ in ordered])
+    return [
+        Passage(
+            **row,
+            score=score,
+            dense_score=hits.dense.get(chunk_id),
+            sparse_score=hits.sparse.get(chunk_id),
+        )
+        for row, (chunk_id, score) in zip(read, ordered, strict=True)
+    ]

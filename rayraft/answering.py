@@ -68,7 +68,7 @@ async def answer(
     request: AskRequest,
     retrieve: Retrieve,
     generate: Generate,
-    default_adapter: AdapterRef | str | None = None,
+    default_adapter: AdapterRef | None = None,
     settings: AnswerSettings | None = None,
 ) -> Answer:
     """The answer to one question; raises as `answer_stream`."""
@@ -83,7 +83,7 @@ async def answer_stream(
     request: AskRequest,
     retrieve: Retrieve,
     generate: Generate,
-    default_adapter: AdapterRef | str | None = None,
+    default_adapter: AdapterRef | None = None,
     settings: AnswerSettings | None = None,
 ) -> AsyncIterator[str | Answer]:
     """Pieces of the answer's text as they become certain, then the whole `Answer`.
@@ -94,7 +94,7 @@ async def answer_stream(
     """
     began = time.perf_counter()
     settings = settings or AnswerSettings()
-    plan = await _plan(request, retrieve, _reference(default_adapter), settings)
+    plan = await _plan(request, retrieve, default_adapter, settings)
     passages = fit_passages(request.question, plan.passages, settings.budget)
     messages = answer_messages(request.question, passages)
     stream = AnswerStream([passage.text for passage in passages])
@@ -198,10 +198,6 @@ def _chosen_adapter(request: AskRequest, default: AdapterRef | None) -> AdapterR
     if default is not None and default.adapter_id == request.adapter:
         return default
     return AdapterRef(request.adapter)
-
-
-def _reference(adapter: AdapterRef | str | None) -> AdapterRef | None:
-    return AdapterRef(adapter) if isinstance(adapter, str) else adapter
 
 
 def _add(usage: Usage, piece: GeneratedPiece) -> Usage:

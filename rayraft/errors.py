@@ -8,7 +8,6 @@
     ├── ConcurrentWrite    another writer committed first and retries ran out   (exit 4, HTTP 409)
     ├── ClusterError       Ray could not be started or reached                  (exit 5)
     ├── VersionTimeout     `min_kb_version` was not reached in time             (HTTP 504)
-    ├── RetrievalError     the retriever could not answer                       (HTTP 503)
     └── GenerationError    the generator could not answer                       (HTTP 503)
 
 Everything else is a defect and propagates.
@@ -67,12 +66,6 @@ class VersionTimeout(RayraftError):
     """The asked-for knowledge base version did not arrive within the time limit."""
 
     http_status = 504
-
-
-class RetrievalError(RayraftError):
-    """Retrieval failed; a retry may succeed."""
-
-    http_status = 503
 
 
 class GenerationError(RayraftError):

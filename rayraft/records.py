@@ -6,6 +6,7 @@ A golden document is RAFT's oracle; a distractor is a passage that does not hold
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -156,6 +157,11 @@ class Answer(Record):
     adapter: str | None = None
     timings_ms: dict[str, float] = Field(default_factory=dict)
     usage: Usage = Field(default_factory=Usage)
+
+
+def may_read(acl: Sequence[str] | None, groups: Sequence[str]) -> bool:
+    """Whether somebody in `groups` may read what has this `acl`: the one rule of access."""
+    return not acl or not {*groups, PUBLIC}.isdisjoint(acl)
 
 
 def digest(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rayraft.errors import NotFoundError
-from rayraft.records import PUBLIC, Document
+from rayraft.records import Document, may_read
 
 
 class Documents(Protocol):
@@ -20,11 +20,6 @@ class Documents(Protocol):
         ...
 
 
-def may_read(document: Document, groups: Sequence[str]) -> bool:
-    """Whether somebody in `groups` may read the document."""
-    return not document.acl or not {*groups, PUBLIC}.isdisjoint(document.acl)
-
-
 def read_document(documents: Documents, document_id: str, groups: Sequence[str]) -> Document:
     """The document, if somebody in `groups` may read it.
 
@@ -35,20 +30,21 @@ def read_document(documents: Documents, document_id: str, groups: Sequence[str])
         document = documents.document(document_id)
     except NotFoundError:
         document = None
-    if document is None or not may_read(document, groups):
+    if document is None or not may_read(document.acl, groups):
         raise NotFoundError(f"no document {document_id!r} in version {documents.version}")
     return document
 
 
-def check_may_replace(documents: Documents, document_id: str, groups: Sequence[str]) -> None:
+def check_may_replace(acl: Sequence[str] | None, document_id: str, groups: Sequence[str]) -> None:
     """Refuses to replace a document that the writer may not even read.
+
+    Args:
+        acl: Of the stored document; None if there is none.
+        document_id: For the message.
+        groups: Of the writer.
 
     Raises:
         NotFoundError: There is one and it may not be read.
     """
-    try:
-        document = documents.document(document_id)
-    except NotFoundError:
-        return
-    if not may_read(document, groups):
+    if not may_read(acl, groups):
         raise NotFoundError(f"no document {document_id!r} that this request may replace")

@@ -18,6 +18,9 @@ EPILOG = (
     'Examples: `rayraft ask "How long may I stay?" --store .rayraft/store --explain`\n\n'
     '`rayraft ask "How long may I stay?" --url http://127.0.0.1:8000 --mode rag`'
 )
+DEFAULT_URL = "http://127.0.0.1:8000"
+"""Where `rayraft serve` listens unless it is told otherwise."""
+_URL_OPTION = f"Answer by the service at this URL; {DEFAULT_URL} without --store."
 _MODEL_OPTION = "Base model for --store: mini, a folder, or a model of the hub."
 
 
@@ -29,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def ask(  # noqa: PLR0913 - each parameter is one option
     question: Annotated[str, typer.Argument(help="The question.")],
     store: Annotated[str | None, typer.Option(help="Answer from this store, in process.")] = None,
-    url: Annotated[str | None, typer.Option(help="Answer by the service at this URL.")] = None,
+    url: Annotated[str | None, typer.Option(help=_URL_OPTION)] = None,
     mode: Annotated[str, typer.Option(help="closed_book, rag, raft or auto.")] = "auto",
     adapter: Annotated[str | None, typer.Option(help="Adapter NAME-vN for mode raft.")] = None,
     k: Annotated[int, typer.Option(min=1, max=50, help="Passages to retrieve.")] = 4,
@@ -38,27 +41,39 @@ def ask(  # noqa: PLR0913 - each parameter is one option
     base_model: Annotated[str, typer.Option(help=_MODEL_OPTION)] = "mini",
 ) -> None:
     """Answers one question."""
-    if (store is None) == (url is None):
+    if store is not None and url is not None:
         raise InputError(
-            "give either --store (answer in this process) or --url (a running service)"
+            "give either --store (answer in this process) or --url (a running service), not both"
         )
     if not question.strip():
         raise InputError("question: it is empty")
     groups = tuple(group or ())
     request = AskRequest(question=question, mode=mode, adapter=adapter, k=k, groups=groups)
-    if url is not None:
-        if re.match(r"https?://", url) is None:
-            raise InputError(f"--url {url!r}: expected http:// or https://")
-        from rayraft.client import ask_service
-
-        given = ask_service(url, request, with_passages=explain)
+    if store is None:
+        given = _ask_service(url, request, explain)
     else:
         from serve.local import answer_locally
 
-        given = asyncio.run(answer_locally(str(store), base_model, request))
+        given = asyncio.run(answer_locally(store, base_model, request))
     typer.echo(given.text)
     if explain:
         show_explanation(given, Console(highlight=False))
+
+
+def _ask_service(url: str | None, request: AskRequest, with_passages: bool) -> Answer:
+    if url is not None and re.match(r"https?://", url) is None:
+        raise InputError(f"--url {url!r}: expected http:// or https://")
+    from rayraft.client import ServiceUnreachable, ask_service
+
+    try:
+        return ask_service(url or DEFAULT_URL, request, with_passages)
+    except ServiceUnreachable as exc:
+        if url is not None:
+            raise
+        raise ServiceUnreachable(
+            f"no service listens at {DEFAULT_URL}: start one with `rayraft serve`, or give --url "
+            "(another service) or --store (answer in this process)"
+        ) from exc
 
 
 def show_explanation(answer: Answer, console: Console) -> None:

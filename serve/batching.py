@@ -6,13 +6,10 @@ share a forward pass (other adapter, other length). This one never waits while t
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-logger = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 X = TypeVar("X")

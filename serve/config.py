@@ -51,7 +51,8 @@ class ApiConfig(Config):
     max_body_bytes: int = Field(default=10 * 2**20, ge=1024)
     """Longer request bodies are refused with 413."""
     request_timeout_s: float = Field(default=60, gt=0)
-    """A request that takes longer is given up with 504."""
+    """A request that takes longer is given up with 504. A stream has this time for each piece: once
+    it has begun, the error is told inside it."""
     max_new_tokens: int = Field(default=96, ge=1, le=4096)
     """Tokens per answer if the request sets none; a request may lower it, not raise it."""
     scale: ScaleConfig = Field(
@@ -63,7 +64,7 @@ class AnsweringConfig(Config):
     """The deployment that chooses the mode and runs the answering logic."""
 
     default_adapter: str | None = "latest"
-    """`name-vN` for raft and auto; `latest` takes the newest that is published, null none."""
+    """`name-vN` for raft and auto; null for none, `latest` for the newest trained with passages."""
     adapter_poll_s: float = Field(default=2, gt=0)
     """Age at which the list of published adapters is read again."""
     max_prompt_tokens: int = Field(default=1536, ge=128)
@@ -83,7 +84,8 @@ class RetrieverConfig(Config):
     wait_s: float = Field(default=10, gt=0)
     """How long a request with `min_kb_version` waits for it, then 504."""
     threads: int = Field(default=1, ge=1)
-    """Torch threads of the embedder, and searches at the same time."""
+    """Torch threads of the embedder, and searches at the same time; only their short way through
+    the index in memory is one at a time."""
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=64, num_cpus=0.5)
     )
@@ -159,4 +161,4 @@ def deployment_options(scale: ScaleConfig) -> dict[str, Any]:
 RETRY_AFTER_S = 1
 """What a refused client is told to wait: a queue of 64 answers drains in about that."""
 HEALTH_CHECK_PERIOD_S = 10
-"""Each check runs the engine once, so it must stay rare beside requests."""
+"""A check of an idle engine runs it once; so long after a piece of work none is needed."""

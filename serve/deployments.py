@@ -5,10 +5,10 @@ They load what they serve and translate to the handles' calls; what they compute
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from data_pipelines.published_adapters import fitting_adapters
 from rayraft.answering import (
     AdapterRef,
     AnswerSettings,
@@ -21,13 +21,11 @@ from rayraft.answering import (
 from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import Message
 from rayraft.records import Answer
-from serve.adapters import AdapterCatalog, AdapterLoader, published_adapters
-from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
+from serve.adapters import AdapterCatalog, AdapterLoader
+from serve.config import HEALTH_CHECK_PERIOD_S, AnsweringConfig, ApiConfig, GeneratorConfig
 from serve.engine import LanguageModel, TextEngine
 from serve.handles import HandleService, result_of, stream_of
 from serve.service import Search
-
-logger = logging.getLogger(__name__)
 
 
 class Generator:
@@ -41,6 +39,7 @@ class Generator:
             AdapterLoader(store),
             max_batch_size=config.max_batch_size,
             max_loaded_adapters=config.max_loaded_adapters,
+            trusted_s=HEALTH_CHECK_PERIOD_S,
         )
 
     @staticmethod
@@ -70,12 +69,12 @@ class Generator:
         return self._base_digest
 
     async def ready(self) -> bool:
-        """True once the model has written a token."""
+        """True if the model has written a token within the last seconds."""
         await self._engine.check()
         return True
 
     async def check_health(self) -> None:
-        """Writes one token."""
+        """Passes while the model makes progress; an idle one has to write a token."""
         await self._engine.check()
 
 
@@ -118,7 +117,7 @@ class Router:
         if self._catalog is None:
             base_digest: str = await result_of(self._generator.base_digest.remote())
             self._catalog = AdapterCatalog(
-                lambda: published_adapters(self._store, base_digest),
+                lambda: fitting_adapters(self._store, base_digest),
                 self._config.default_adapter,
                 self._config.adapter_poll_s,
             )

@@ -5,8 +5,8 @@ thread, so an adapter is never swapped under a running forward pass.
 """
 
 import asyncio
-import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +16,10 @@ from rayraft.prompts import Message
 from rayraft.protocols import GeneratedPiece
 from serve.batching import Batcher
 
-logger = logging.getLogger(__name__)
-
 Job = tuple[str | None, int]
 """Adapter and max_new_tokens: what requests must share to be in one batch."""
+_LOOK_S = 0.05
+"""How often a waiting check looks whether other work was finished: far below a health check."""
 _PROBE: list[Message] = [{"role": "user", "content": "Question: Is anybody there?"}]
 
 
@@ -59,6 +59,7 @@ class TextEngine:
         provide_adapter: Loads the adapter of an id into the model; raises NotFoundError.
         max_batch_size: Prompts per forward pass.
         max_loaded_adapters: Adapters kept in the model; the longest unused one goes first.
+        trusted_s: So long after it finished a piece of work the engine is not probed.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class TextEngine:
         provide_adapter: Callable[[LanguageModel, str], None],
         max_batch_size: int = 8,
         max_loaded_adapters: int = 4,
+        trusted_s: float = 10,
     ) -> None:
         self._model = model
         self._provide_adapter = provide_adapter
         self._max_loaded_adapters = max_loaded_adapters
+        self._trusted_s = trusted_s
+        self._worked_at = float("-inf")
         self._loaded: OrderedDict[str, None] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._batcher: Batcher[Job, list[Message], GeneratedPiece] = Batcher(
@@ -110,8 +114,21 @@ class TextEngine:
             left.set()
 
     async def check(self) -> None:
-        """Generates one token: a wedged engine must not look healthy."""
-        await self.generate(_PROBE, None, 1)
+        """Raises or hangs if the engine does not work: it must finish something, else one token.
+
+        A probe alone would wait behind all running streams, and a busy engine would look wedged.
+        """
+        began = time.monotonic()
+        if began - self._worked_at < self._trusted_s:
+            return
+        probe = asyncio.create_task(self.generate(_PROBE, None, 1))
+        try:
+            while not probe.done() and self._worked_at < began:
+                await asyncio.wait({probe}, timeout=_LOOK_S)
+            if probe.done():
+                await probe  # raises what the model raised
+        finally:
+            probe.cancel()
 
     def close(self) -> None:
         """Ends the thread."""
@@ -126,6 +143,7 @@ class TextEngine:
         stream = self._model.stream(messages, adapter=adapter, max_new_tokens=max_new_tokens)
         try:
             for item in stream:
+                self._worked_at = time.monotonic()
                 if left.is_set():
                     return
                 yield item
@@ -141,6 +159,7 @@ class TextEngine:
         adapter, max_new_tokens = job
         self._use(adapter)
         outputs = self._model.generate(prompts, adapter=adapter, max_new_tokens=max_new_tokens)
+        self._worked_at = time.monotonic()
         return [
             GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens)
             for output in outputs

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rayraft.errors import VersionTimeout
+from rayraft.errors import RayraftError, VersionTimeout
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,9 @@ class Follower:
             self._wanted.clear()
             try:
                 self.version = self._refresh()
-            except Exception:
-                # A storage outage must not end the thread: searches go on in the last version.
+            except (OSError, ValueError, RayraftError):
+                # What storage raises. An outage must not end the thread: searches go on in the last
+                # version. Anything else is a defect and ends it, which `is_alive` tells.
                 logger.exception("the knowledge base could not be read; trying again")
                 time.sleep(self._poll_s)
             else:

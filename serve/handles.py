@@ -1,5 +1,6 @@
 """`Service` over the deployments' handles, and the one place where Ray's errors become ours."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar
@@ -86,7 +87,7 @@ async def stream_of(response: Any) -> AsyncIterator[Any]:
     try:
         while True:
             try:
-                item = await result_of(items.__anext__())
+                item = await _as_ours(items.__anext__())
             except StopAsyncIteration:
                 finished = True
                 return
@@ -96,13 +97,23 @@ async def stream_of(response: Any) -> AsyncIterator[Any]:
             response.cancel()
 
 
-async def result_of(response: Awaitable[T]) -> T:
-    """A handle's result; what the replica raised is raised again as it was there.
+async def result_of(response: Any) -> Any:
+    """A handle's result; giving up the wait cancels the call on the replica."""
+    try:
+        return await _as_ours(response)
+    except asyncio.CancelledError:
+        # Ray 2.60 ends the await alone: the replica would go on for a caller that has left.
+        response.cancel()
+        raise
+
+
+async def _as_ours(awaited: Awaitable[T]) -> T:
+    """What is awaited; what the replica raised is raised again as it was there.
 
     Without this, each hop would wrap the error once more, with its traceback as the message.
     """
     try:
-        return await response
+        return await awaited
     except RayTaskError as exc:
         raise _cause_of(exc) from None
     except BackPressureError:

@@ -4,7 +4,6 @@ All blocking work is in threads: a blocked event loop would stop health checks a
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,8 +14,6 @@ from serve.access import check_may_replace, read_document
 from serve.config import RetrieverConfig, WriterConfig
 from serve.follower import Follower
 from serve.service import FloatArray, Search
-
-logger = logging.getLogger(__name__)
 
 
 class Retriever:
@@ -116,8 +113,16 @@ class Writer:
         from data_pipelines.ingest import ingest_documents
 
         self._kb.checkout_latest()
-        check_may_replace(self._kb, document.document_id, groups)
+        check_may_replace(self._acl(document.document_id), document.document_id, groups)
         return ingest_documents([document], self._kb, self._embedder)
+
+    def _acl(self, document_id: str) -> list[str] | None:
+        """The stored document's, None if there is none; its first chunk says it for all."""
+        from data_pipelines.kb_table import sql_text
+
+        first = f"document_id = {sql_text(document_id)} AND position = 0"
+        (acl,) = self._kb.read_chunks(["acl"], where=first)["acl"].to_pylist() or (None,)
+        return acl
 
     def _delete(self, document_id: str, groups: Sequence[str]) -> int:
         from data_pipelines.ingest import delete_document

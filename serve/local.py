@@ -1,16 +1,17 @@
 """Answers in this process: the service's parts without Ray, for `ask --store`."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
 
+from data_pipelines.in_process import retrieve_from
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.published_adapters import fitting_adapters
 from data_pipelines.retrieval import HybridRetriever
-from rayraft.answering import AskRequest, GeneratedPiece, Retrieved, answer
+from rayraft.answering import AskRequest, GeneratedPiece, answer
 from rayraft.models.embedder import Embedder
 from rayraft.models.text import TextModel
 from rayraft.prompts import Message
 from rayraft.records import Answer
-from serve.adapters import LATEST, AdapterCatalog, AdapterLoader, published_adapters
+from serve.adapters import LATEST, AdapterCatalog, AdapterLoader
 from serve.engine import TextEngine
 
 
@@ -24,17 +25,7 @@ async def answer_locally(store: str, base_model: str, request: AskRequest) -> An
     retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name))
     model = TextModel.load(base_model)
     engine = TextEngine(model, AdapterLoader(store))
-    catalog = AdapterCatalog(lambda: published_adapters(store, model.base_digest), LATEST, 60)
-
-    async def retrieve(
-        question: str,
-        k: int,
-        where: dict[str, Any] | None,
-        groups: Sequence[str],
-        min_kb_version: int | None,
-    ) -> Retrieved:
-        (passages,) = retriever.search([question], k, where=where, groups=groups)
-        return Retrieved(passages, retriever.version)
+    catalog = AdapterCatalog(lambda: fitting_adapters(store, model.base_digest), LATEST, 60)
 
     async def generate(
         messages: list[Message], adapter: str | None, max_new_tokens: int
@@ -42,6 +33,8 @@ async def answer_locally(store: str, base_model: str, request: AskRequest) -> An
         yield await engine.generate(messages, adapter, max_new_tokens)
 
     try:
-        return await answer(request, retrieve, generate, catalog.default(request.adapter))
+        return await answer(
+            request, retrieve_from(retriever), generate, catalog.default(request.adapter)
+        )
     finally:
         engine.close()

@@ -3,13 +3,39 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from rayraft.config import apply_overrides, read_yaml, validate
-from rayraft.errors import ConfigError
+from pydantic import Field
+
+from rayraft.config import Config, apply_overrides, read_yaml, validate
 from serve.config import AppConfig
 
 SHIPPED = Path(__file__).parent / "app.yaml"
+
+
+class HttpOptions(Config):
+    """Where the service listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+
+
+class Application(Config):
+    """The one application; what `rayraft serve` does not vary may be said but not changed."""
+
+    name: Literal["rayraft"] = "rayraft"
+    route_prefix: Literal["/"] = "/"
+    import_path: Literal["serve.app:build_app"] = "serve.app:build_app"
+    args: dict[str, Any] | None = None
+    """`serve.config.AppConfig`, once the overrides are applied."""
+
+
+class ServeFile(Config):
+    """The keys of Ray's Serve files that `rayraft serve` acts on: others would change nothing."""
+
+    proxy_location: Literal["HeadOnly"] = "HeadOnly"
+    http_options: HttpOptions | None = None
+    applications: list[Application] = Field(min_length=1, max_length=1)
 
 
 @dataclass(frozen=True)
@@ -25,24 +51,13 @@ def read_run_file(path: Path, overrides: Sequence[str] = (), store: str | None =
     """The file with `section.key=value` applied to its `args`.
 
     Raises:
-        ConfigError: Not a Serve configuration with one application, or a wrong value.
+        ConfigError: Not a Serve configuration with one application, or a wrong key or value.
     """
-    values = read_yaml(path)
-    applications = values.get("applications")
-    if not isinstance(applications, list) or len(applications) != 1:
-        raise ConfigError(f"{path}: applications: expected a list with one application")
-    args = applications[0].get("args") or {} if isinstance(applications[0], dict) else None
-    http = values.get("http_options") or {}
-    if not isinstance(args, dict) or not isinstance(http, dict):
-        raise ConfigError(f"{path}: args and http_options: expected mappings")
+    file = validate(ServeFile, read_yaml(path), source=str(path))
+    args = dict(file.applications[0].args or {})
     apply_overrides(args, overrides)
     if store:
         args["store"] = store
     app = validate(AppConfig, args, source=str(path))
-    return RunFile(app, str(http.get("host", "127.0.0.1")), _port(http.get("port", 8000), path))
-
-
-def _port(value: Any, path: Path) -> int:
-    if not isinstance(value, int) or not 1 <= value <= 65535:
-        raise ConfigError(f"{path}: http_options.port={value!r}: expected 1 to 65535")
-    return value
+    http = file.http_options or HttpOptions()
+    return RunFile(app, http.host, http.port)

@@ -16,8 +16,6 @@ from rayraft.errors import InputError, RayraftError
 from serve.app import APP_NAME, build_app
 from serve.run_file import RunFile
 
-logger = logging.getLogger(__name__)
-
 
 def check_port(host: str, port: int) -> None:
     """Fails early and clearly where the service could not listen.
@@ -40,9 +38,11 @@ def serve_until_stopped(run: RunFile, when_ready: Callable[[], None]) -> None:
     """Runs the service until SIGINT or SIGTERM, then takes it down in order.
 
     Raises:
-        RayraftError: It could not be started.
+        ClusterError: Ray could not be started or reached.
+        RayraftError: The service could not be started.
     """
     stopped = threading.Event()
+    started_ray = not ray.is_initialized() and start_ray(namespace="serve")
     try:
         start(run)
         _stop_on_signals(stopped)
@@ -50,18 +50,15 @@ def serve_until_stopped(run: RunFile, when_ready: Callable[[], None]) -> None:
         while not stopped.wait(timeout=1):
             pass
     finally:
-        stop()
+        stop(started_ray)
 
 
 def start(run: RunFile) -> None:
-    """Starts Ray if it is not running, Serve, and the application; returns once it is healthy.
+    """Starts Serve and the application on the running Ray; returns once it is healthy.
 
     Raises:
-        ClusterError: Ray could not be started or reached.
         RayraftError: A deployment could not be started.
     """
-    if not ray.is_initialized():
-        start_ray(namespace="serve")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     ray.serve.start(
@@ -76,11 +73,18 @@ def start(run: RunFile) -> None:
         raise RayraftError(f"the service did not start: {_failure(exc)}") from exc
 
 
-def stop() -> None:
-    """Stops the application, Serve and the local Ray."""
-    if ray.is_initialized():
+def stop(started_ray: bool) -> None:
+    """Takes down what this process put up: Serve and Ray only if it started Ray itself.
+
+    On a cluster that was joined, Serve may run the applications of others.
+    """
+    if not ray.is_initialized():
+        return
+    if started_ray:
         ray.serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
+    elif APP_NAME in ray.serve.status().applications:
+        ray.serve.delete(APP_NAME)
 
 
 def _failure(error: RuntimeError) -> str:

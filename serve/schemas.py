@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rayraft.adapter_ids import ADAPTER_ID
 from rayraft.errors import InputError, NotFoundError
 from rayraft.records import MODES, Metadata
 
 EMBEDDING_MODEL = "rayraft/embedding"
 EMBEDDING_MODELS = (EMBEDDING_MODEL, "minilm")
-_ADAPTER = r"[a-z0-9][a-z0-9-]{0,63}-v[1-9]\d{0,8}"
-_MODEL = re.compile(rf"rayraft(?:/(?P<mode>[a-z_]+)(?:@(?P<adapter>{_ADAPTER}))?)?")
+_MODEL = re.compile(rf"rayraft(?:/(?P<mode>[a-z_]+)(?:@(?P<adapter>{ADAPTER_ID}))?)?")
 
 
 class _Strict(BaseModel):
@@ -125,6 +125,8 @@ class DocumentBody(_Strict):
 
 def parse_model(model: str, mode: str | None = None) -> tuple[str, str | None]:
     """Mode and adapter of `rayraft`, `rayraft/<mode>` or `rayraft/<mode>@<name>-v<n>`.
+
+    `rayraft/auto` is `rayraft` with its mode said, as an adapter needs it.
 
     `mode` is the request's own `rayraft.mode`, which only the plain name leaves open.
 

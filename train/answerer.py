@@ -9,28 +9,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from data_pipelines.in_process import Searcher, retrieve_from
 from rayraft.answering import AnswerSettings, answer
 from rayraft.metrics import recall_at_k, score_answer
 from rayraft.prompts import Message
 from rayraft.protocols import AdapterRef, AskRequest, GeneratedPiece, Retrieve, Retrieved
-from rayraft.records import Answer, Passage, Question, digest
+from rayraft.records import Answer, Question, digest
 from train.evaluate_config import GOLDEN
 from train.report import EvalRow
-
-
-class Retriever(Protocol):
-    """The part of `HybridRetriever` that an evaluation uses."""
-
-    @property
-    def version(self) -> int:
-        """Knowledge base version."""
-        ...
-
-    def search(
-        self, queries: Sequence[str], k: int, *, where: Any = None, groups: Sequence[str] = ()
-    ) -> list[list[Passage]]:
-        """Passages of each query, best first."""
-        ...
 
 
 class Model(Protocol):
@@ -65,7 +51,7 @@ class AskSettings:
 class Answerer:
     """Answers evaluation questions and scores the answers."""
 
-    def __init__(self, retriever: Retriever, model: Model, settings: AskSettings) -> None:
+    def __init__(self, retriever: Searcher, model: Model, settings: AskSettings) -> None:
         self._retriever = retriever
         self._model = model
         self._settings = settings
@@ -113,24 +99,13 @@ class Answerer:
             groups=tuple(question.groups),
             max_new_tokens=settings.max_new_tokens,
         )
-        retrieve = self._golden(question) if mode == GOLDEN else self._retrieve
+        retrieve = self._golden(question) if mode == GOLDEN else retrieve_from(self._retriever)
         default, answering = settings.adapter, settings.answering
         return await answer(request, retrieve, self._generate, default, answering)
 
     def _closed_book_adapter(self) -> str | None:
         adapter = self._settings.closed_book_adapter
         return adapter.adapter_id if adapter else None
-
-    async def _retrieve(
-        self,
-        question: str,
-        k: int,
-        where: dict[str, Any] | None,
-        groups: Sequence[str],
-        min_kb_version: int | None,
-    ) -> Retrieved:
-        (passages,) = self._retriever.search([question], k, where=where, groups=groups)
-        return Retrieved(passages, self._retriever.version)
 
     def _golden(self, asked: Question) -> Retrieve:
         async def retrieve(

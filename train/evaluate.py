@@ -18,6 +18,7 @@ import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.ray_session import cluster_actors
 from data_pipelines.retrieval import HybridRetriever
 from data_pipelines.runs import new_run
@@ -31,7 +32,7 @@ from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest
 from train.answerer import Answerer, AskSettings
-from train.evaluate_adapters import ChosenAdapter, choose_adapters
+from train.evaluate_adapters import choose_adapters
 from train.evaluate_config import EvaluateConfig
 from train.report import EvalRow, Figures, make_report, markdown, rows_table
 
@@ -187,7 +188,7 @@ class EvaluateActor:
         return {"row": [row.model_dump_json() for row in rows]}
 
 
-def _load_adapter(model: TextModel, adapter: ChosenAdapter) -> None:
+def _load_adapter(model: TextModel, adapter: PublishedAdapter) -> None:
     with TemporaryDirectory() as folder:
         artifacts.fetch(adapter.ref, Path(folder))
         model.load_adapter(adapter.reference.adapter_id, Path(folder))

@@ -1,43 +1,31 @@
 """Which adapters an evaluation uses. Checked before any worker starts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_pipelines import artifacts
-from data_pipelines.artifacts import ArtifactRef
-from rayraft.errors import ArtifactMismatch, NotFoundError
-from rayraft.manifests import Manifest, check_adapter
+from data_pipelines.published_adapters import (
+    MEMORY_METHODS,
+    READING_METHODS,
+    PublishedAdapter,
+    fitting_adapters,
+    newest,
+)
+from rayraft.errors import NotFoundError
+from rayraft.manifests import check_adapter
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
-from rayraft.protocols import AdapterRef
 from train.evaluate_config import EvaluateConfig
-
-READING_METHODS = ("raft", "mixed")
-MEMORY_METHODS = ("sft", "mixed")
-
-
-@dataclass(frozen=True)
-class ChosenAdapter:
-    """A published adapter that fits the base model and the prompts."""
-
-    ref: ArtifactRef
-    manifest: Manifest
-
-    @property
-    def reference(self) -> AdapterRef:
-        """As the answering logic knows it."""
-        return AdapterRef(self.ref.artifact_id, self.manifest.kb_version)
 
 
 @dataclass(frozen=True)
 class ChosenAdapters:
     """The adapters of all modes; None where a mode uses none."""
 
-    raft: ChosenAdapter | None = None
+    raft: PublishedAdapter | None = None
     """For raft and auto."""
-    closed_book: ChosenAdapter | None = None
+    closed_book: PublishedAdapter | None = None
 
-    def distinct(self) -> list[ChosenAdapter]:
+    def distinct(self) -> list[PublishedAdapter]:
         """Each adapter once."""
         found = {a.ref.artifact_id: a for a in (self.raft, self.closed_book) if a is not None}
         return list(found.values())
@@ -63,8 +51,8 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
     if reading is None or memory is None:
         published = fitting_adapters(store, fits_base)
         if memory is None and reading is None:
-            memory = _newest(published, MEMORY_METHODS)
-        reading = reading or _newest(published, READING_METHODS)
+            memory = newest(published, MEMORY_METHODS)
+        reading = reading or newest(published, READING_METHODS)
     if "raft" in wanted and reading is None:
         there = [ref.artifact_id for ref in artifacts.listing(store, "adapter")]
         raise NotFoundError(
@@ -78,28 +66,10 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
     )
 
 
-def fitting_adapters(store: str, fits_base: str) -> list[ChosenAdapter]:
-    """Published adapters of this base model and these prompts, oldest first."""
-    fitting = []
-    for ref in artifacts.listing(store, "adapter"):
-        manifest = artifacts.read_manifest(ref)
-        try:
-            check_adapter(manifest, fits_base, prompt_digest(), ref.artifact_id)
-        except ArtifactMismatch:
-            continue
-        fitting.append(ChosenAdapter(ref, manifest))
-    return sorted(fitting, key=lambda a: (a.manifest.created, a.ref.version or 0, a.ref.name))
-
-
-def _named(store: str, name: str | None, fits_base: str) -> ChosenAdapter | None:
+def _named(store: str, name: str | None, fits_base: str) -> PublishedAdapter | None:
     if name is None:
         return None
     ref = artifacts.find(store, "adapter", name.replace("@", "-v"))
     manifest = artifacts.read_manifest(ref)
     check_adapter(manifest, fits_base, prompt_digest(), f"adapter {ref.artifact_id}")
-    return ChosenAdapter(ref, manifest)
-
-
-def _newest(published: Sequence[ChosenAdapter], methods: Sequence[str]) -> ChosenAdapter | None:
-    of_method = [a for a in published if a.manifest.config.get("method") in methods]
-    return of_method[-1] if of_method else None
+    return PublishedAdapter(ref, manifest)

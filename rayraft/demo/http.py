@@ -45,7 +45,7 @@ class Service:
     def ask(self, question: str, mode: str, min_kb_version: int | None = None) -> Answer:
         """The answer to a question, by POST /v1/chat/completions."""
         request = AskRequest(question=question, mode=mode, min_kb_version=min_kb_version)
-        return ask_service(self.url, request)
+        return ask_service(self.url, request, client=self._client)
 
     def document(self, document_id: str) -> dict[str, Any]:
         """A stored document, by GET /v1/documents/{id}."""

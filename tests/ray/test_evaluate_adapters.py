@@ -68,6 +68,13 @@ def test_adapters_of_another_base_or_other_prompts_are_never_chosen(tmp_path):
         chosen(tmp_path, adapter="foreign")
 
 
+def test_one_broken_manifest_does_not_fail_the_evaluation(tmp_path):
+    add(tmp_path, "reader", "raft")
+    add(tmp_path, "broken", "raft")
+    (tmp_path / "adapters/broken/1/manifest.json").write_text("{")
+    assert chosen(tmp_path, modes=("raft",)) == ("reader-v1", None)
+
+
 def test_raft_without_an_adapter_says_what_to_do_and_unknown_ones_what_there_is(tmp_path):
     with pytest.raises(NotFoundError, match=r"mode raft: .*published: none.*--adapter"):
         chosen(tmp_path)

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,33 @@ def test_searching_while_refreshing_never_mixes_versions(kb: KnowledgeBase):
             thread.join()
 
     assert problems == []
+
+
+@pytest.mark.parametrize("method", ["full_text_search", "delta"])
+def test_reading_from_storage_holds_up_no_other_search(
+    method: str, kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+):
+    found = retriever(kb)
+    put(kb, [Document(document_id="d1", text="oil")])
+    reading, answered = threading.Event(), threading.Event()
+    read = getattr(KnowledgeBase, method)
+
+    def slow(self: KnowledgeBase, *args: object, **options: object) -> object:
+        reading.set()
+        assert answered.wait(20), "the search waited for storage"
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(KnowledgeBase, method, slow)
+    with ThreadPoolExecutor(2) as threads:
+        busy = threads.submit(
+            found.refresh if method == "delta" else lambda: found.search(["a"], 3)
+        )
+        assert reading.wait(20)
+        version = found.version
+        assert threads.submit(search, found, "oil", 3, method="dense").result(timeout=10)
+        assert found.version == version
+        answered.set()
+        busy.result(timeout=20)
 
 
 def test_another_embedder_is_refused(kb: KnowledgeBase):

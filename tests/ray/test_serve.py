@@ -208,7 +208,11 @@ def test_adapter_is_listed_and_used_as_soon_as_it_is_published(client, store):
         chat(client, VIETNAM, model="rayraft/raft")
     now = KnowledgeBase.open(str(store)).version
     manifest = Manifest(
-        kind="adapter", kb_version=now, base_digest="scripted", prompt_digest=prompt_digest()
+        kind="adapter",
+        kb_version=now,
+        base_digest="scripted",
+        prompt_digest=prompt_digest(),
+        config={"method": "raft"},
     )
     other = manifest.model_copy(update={"base_digest": "another base model"})
     files = {"adapter_model.safetensors": b"weights", "adapter_config.json": b"{}"}

@@ -93,10 +93,15 @@ def test_options_and_last_user_message_reach_the_service(api):
 
 
 def test_model_names_carry_mode_and_adapter(api):
-    for model in ("rayraft", "rayraft/closed_book", "rayraft/raft@my-v2-v13"):
+    for model in ("rayraft", "rayraft/closed_book", "rayraft/raft@my-v2-v13", "rayraft/auto@a-v1"):
         assert api.chat(model=model).status_code == 200
     asked = [(ask.mode, ask.adapter) for ask in api.service.asked]
-    assert asked == [("auto", None), ("closed_book", None), ("raft", "my-v2-v13")]
+    assert asked == [
+        ("auto", None),
+        ("closed_book", None),
+        ("raft", "my-v2-v13"),
+        ("auto", "a-v1"),
+    ]
 
 
 @pytest.mark.parametrize(

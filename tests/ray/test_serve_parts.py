@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from data_pipelines.artifacts import ArtifactRef
+from data_pipelines.published_adapters import PublishedAdapter
 from rayraft.errors import ConfigError, InputError, NotFoundError, VersionTimeout
+from rayraft.manifests import Manifest
 from rayraft.protocols import AdapterRef
 from rayraft.records import Document
-from serve.access import check_may_replace, may_read, read_document
-from serve.adapters import AdapterCatalog, find_adapter, parse_adapter_id
+from serve.access import check_may_replace, read_document
+from serve.adapters import AdapterCatalog, find_adapter
 from serve.batching import Batcher
-from serve.config import AppConfig, ScaleConfig, deployment_options
+from serve.config import AppConfig, ScaleConfig, WriterConfig, deployment_options
 from serve.engine import TextEngine
 from serve.follower import Follower
 from serve.run_file import SHIPPED, read_run_file
@@ -273,27 +276,31 @@ def test_follower_survives_a_storage_outage(versions, follower):
 # --- adapters ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", ["", "a", "a-v", "a-v0", "../x-v1", "A-v1", "a/b-v1", "a-v1\n"])
-def test_adapter_ids_of_another_form_do_not_exist(bad):
-    with pytest.raises(NotFoundError):
-        parse_adapter_id(bad)
-
-
-def test_adapter_id_is_name_and_number():
-    assert parse_adapter_id("support-v2-v13") == ("support-v2", 13)
+def adapter(name, number, kb_version, method="raft"):
+    manifest = Manifest(kind="adapter", kb_version=kb_version, config={"method": method})
+    return PublishedAdapter(ArtifactRef("s", "adapter", name, number), manifest)
 
 
 def test_catalog_follows_what_is_published():
-    published: list[AdapterRef] = []
+    published: list[PublishedAdapter] = []
     catalog = AdapterCatalog(lambda: published, "latest", poll_s=0.0)
     assert catalog.default() is None
-    published += [AdapterRef("a-v1", 3), AdapterRef("a-v2", 4)]
+    published += [adapter("a", 1, 3), adapter("a", 2, 4)]
     assert catalog.default() == AdapterRef("a-v2", 4)
     fixed = AdapterCatalog(lambda: published, "a-v1", poll_s=0.0)
     assert fixed.default() == AdapterRef("a-v1", 3)
     assert AdapterCatalog(lambda: published, None, poll_s=0.0).default() is None
     with pytest.raises(NotFoundError, match=r"b-v1.*published: a-v1, a-v2"):
-        find_adapter(published, "b-v1")
+        find_adapter(catalog.adapters(), "b-v1")
+
+
+def test_an_adapter_trained_without_passages_never_answers_raft_by_itself():
+    published = [adapter("memory", 1, 3, "sft")]
+    catalog = AdapterCatalog(lambda: published, "latest", poll_s=0.0)
+    assert catalog.default() is None
+    published[:0] = [adapter("reader", 1, 2)]
+    assert catalog.default() == AdapterRef("reader-v1", 2)
+    assert catalog.default("memory-v1") == AdapterRef("memory-v1", 3), "named, it is taken"
 
 
 # --- access -----------------------------------------------------------------------------------
@@ -322,16 +329,24 @@ def test_restricted_documents_look_like_missing_ones():
 
 
 def test_nobody_replaces_what_they_may_not_read():
-    documents = Documents(Document(document_id="pay", text="x", acl=["hr"]))
-    with pytest.raises(NotFoundError):
-        check_may_replace(documents, "pay", [])
-    check_may_replace(documents, "pay", ["hr"])
-    check_may_replace(documents, "new", [])
+    with pytest.raises(NotFoundError, match="'pay'"):
+        check_may_replace(["hr"], "pay", [])
+    check_may_replace(["hr"], "pay", ["hr"])
+    check_may_replace(None, "new", [])
 
 
-def test_public_group_reads_what_it_is_named_in():
-    assert may_read(Document(document_id="a", text="x", acl=["public"]), [])
-    assert not may_read(Document(document_id="a", text="x", acl=["hr"]), ["Hr"])
+def test_the_writer_refuses_a_document_that_the_request_may_not_read(small_store):
+    from serve.knowledge import Writer
+
+    writer = Writer(WriterConfig(), small_store)
+    secret = Document(document_id="secret/bonus.md", text="x")
+    with pytest.raises(NotFoundError, match="may replace"):
+        asyncio.run(writer.put(secret, ()))
+    before = asyncio.run(writer.version())
+    assert (
+        asyncio.run(writer.put(secret.model_copy(update={"acl": ["board"]}), ("board",))) > before
+    )
+    assert asyncio.run(writer.put(Document(document_id="it's new", text="x"), ())) > before
 
 
 # --- configuration ----------------------------------------------------------------------------
@@ -384,6 +399,32 @@ def test_files_that_are_no_serve_configuration_are_refused(tmp_path: Path):
             read_run_file(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("http_option: {port: 9000}", "unknown key http_option"),
+        ("http_options: {prot: 9000}", "unknown key http_options.prot"),
+        ("http_options: {port: 70000}", "http_options.port=70000"),
+        ("proxy_location: EveryNode", "proxy_location='EveryNode'"),
+        ("applications: [{args: {}, runtime_env: {}}]", "unknown key applications.0.runtime_env"),
+        ("applications: [{import_path: 'other:app'}]", "applications.0.import_path='other:app'"),
+    ],
+)
+def test_keys_of_a_serve_file_that_would_change_nothing_are_refused(tmp_path: Path, text, named):
+    file = tmp_path / "app.yaml"
+    file.write_text(text if "applications" in text else f"{text}\napplications: [{{args: }}]")
+    with pytest.raises(ConfigError) as refused:
+        read_run_file(file)
+    assert named in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_serve_file_says_where_to_listen(tmp_path: Path):
+    file = tmp_path / "app.yaml"
+    file.write_text("http_options: {host: 0.0.0.0, port: 9000}\napplications: [{args: }]")
+    run = read_run_file(file)
+    assert (run.host, run.port) == ("0.0.0.0", 9000)
+
+
 def test_replica_bounds_must_be_in_order():
     with pytest.raises(ValueError, match="max_replicas=1 is below min_replicas=2"):
         ScaleConfig(min_replicas=2, max_replicas=1)
@@ -430,17 +471,22 @@ def test_wrong_setting_is_one_clear_line(tmp_path):
     assert "extra" in one_line_error(cli("run", "extra", "--store", str(tmp_path)))
 
 
-def test_ask_needs_exactly_one_place_to_ask(tmp_path):
-    assert "--store" in one_line_error(cli("ask", "Q?"))
+def test_ask_takes_one_place_to_ask(tmp_path):
     assert "--url" in one_line_error(cli("ask", "Q?", "--store", "a", "--url", "http://b"))
     assert "http://" in one_line_error(cli("ask", "Q?", "--url", "ftp://b"))
     assert "empty" in one_line_error(cli("ask", " ", "--store", str(tmp_path)))
 
 
-def test_ask_says_when_the_service_is_not_there():
+def test_ask_says_when_the_service_is_not_there(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    result = cli("ask", "Q?", "--url", f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    result = cli("ask", "Q?", "--url", url)
     assert result.exit_code == 1 and result.stderr.count("\n") == 1
     assert str(port) in result.stderr
+
+    monkeypatch.setattr("serve.ask_command.DEFAULT_URL", url)
+    by_default = cli("ask", "Q?")
+    assert by_default.exit_code == 1 and by_default.stderr.count("\n") == 1
+    assert all(text in by_default.stderr for text in (url, "--store", "--url", "rayraft serve"))

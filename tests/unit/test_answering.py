@@ -81,7 +81,9 @@ def stream(output, size, mode="rag"):
 
 def test_rag_shows_passages_to_the_base_model():
     result, generate = ask(
-        AskRequest(question="Fee?", mode="rag"), completion("", "12.50 EUR"), default="a-v1"
+        AskRequest(question="Fee?", mode="rag"),
+        completion("", "12.50 EUR"),
+        default=AdapterRef("a-v1"),
     )
     messages, adapter, _ = generate.calls[0]
     assert adapter is None and result.adapter is None
@@ -91,9 +93,9 @@ def test_rag_shows_passages_to_the_base_model():
 
 def test_raft_uses_the_default_adapter_and_a_named_one_instead():
     output = completion("", "x")
-    by_default, _ = ask(AskRequest(question="Q", mode="raft"), output, default="a-v1")
+    by_default, _ = ask(AskRequest(question="Q", mode="raft"), output, default=AdapterRef("a-v1"))
     named, generate = ask(
-        AskRequest(question="Q", mode="raft", adapter="b-v2"), output, default="a-v1"
+        AskRequest(question="Q", mode="raft", adapter="b-v2"), output, default=AdapterRef("a-v1")
     )
     assert (by_default.adapter, named.adapter) == ("a-v1", "b-v2")
     assert generate.calls[0][1] == "b-v2"
@@ -131,7 +133,9 @@ def test_auto_reports_the_mode_it_chose_and_why():
 
 
 def test_auto_with_nothing_found_asks_the_memory():
-    result, generate = ask(AskRequest(question="Q?"), "##Answer: x", FakeRetrieve([]), "a-v1")
+    result, generate = ask(
+        AskRequest(question="Q?"), "##Answer: x", FakeRetrieve([]), AdapterRef("a-v1")
+    )
     assert result.mode == "closed_book"
     assert generate.calls[0][1] == "a-v1"
     assert result.kb_version == 7, "it did look, so it says in which version"

@@ -146,3 +146,11 @@ def test_waiting_ends_when_the_service_is_ready_or_has_died(service: Service):
     assert service.wait_until_ready(lambda: True, timeout_s=10) < 10
     with pytest.raises(ServiceError, match="ended before"):
         service.wait_until_ready(lambda: False, timeout_s=10)
+
+
+def test_questions_go_to_the_service_and_not_to_a_proxy_of_the_environment(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert service.ask("How long?", "rag").text == "5"

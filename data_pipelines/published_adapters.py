@@ -1,0 +1,69 @@
+"""The published adapters that a base model can use; service and evaluation choose from this list.
+
+Which one is meant when a request names none is decided here, so that what is measured is what
+answers.
+"""
+
+import functools
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from data_pipelines.artifacts import ArtifactRef, listing, read_manifest
+from rayraft.errors import ArtifactMismatch, NotFoundError
+from rayraft.manifests import Manifest, check_adapter
+from rayraft.prompts import prompt_digest
+from rayraft.protocols import AdapterRef
+
+logger = logging.getLogger(__name__)
+
+READING_METHODS = ("raft", "mixed")
+"""Trained with passages: what modes raft and auto may take by themselves."""
+MEMORY_METHODS = ("sft", "mixed")
+"""Trained without passages, for closed_book."""
+
+
+@dataclass(frozen=True)
+class PublishedAdapter:
+    """A published adapter that fits the base model and the prompts."""
+
+    ref: ArtifactRef
+    manifest: Manifest
+
+    @property
+    def reference(self) -> AdapterRef:
+        """As the answering logic knows it."""
+        return AdapterRef(self.ref.artifact_id, self.manifest.kb_version)
+
+
+def fitting_adapters(store: str, base_digest: str) -> list[PublishedAdapter]:
+    """The store's adapters that fit the base model and today's prompts, oldest first.
+
+    One whose manifest cannot be read is left out with a warning: it must not take the others along.
+    """
+    fitting = []
+    for ref in listing(store, "adapter"):
+        try:
+            manifest = _manifest(ref)
+        except (ArtifactMismatch, NotFoundError) as exc:
+            logger.warning("adapter %s is left out: %s", ref.artifact_id, exc)
+            continue
+        try:
+            check_adapter(manifest, base_digest, prompt_digest(), ref.artifact_id)
+        except ArtifactMismatch:
+            continue
+        fitting.append(PublishedAdapter(ref, manifest))
+    return sorted(fitting, key=lambda a: (a.manifest.created, a.ref.version or 0, a.ref.name))
+
+
+def newest(
+    adapters: Sequence[PublishedAdapter], methods: Collection[str]
+) -> PublishedAdapter | None:
+    """The adapter published last of those trained by one of `methods`, None if there is none."""
+    of_method = [a for a in adapters if a.manifest.config.get("method") in methods]
+    return of_method[-1] if of_method else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _manifest(ref: ArtifactRef) -> Manifest:
+    return read_manifest(ref)  # published artifacts never change

@@ -1,0 +1,45 @@
+"""The list of adapters that service and evaluation choose from."""
+
+from pathlib import Path
+
+from data_pipelines.artifacts import publish
+from data_pipelines.published_adapters import (
+    MEMORY_METHODS,
+    READING_METHODS,
+    fitting_adapters,
+    newest,
+)
+from rayraft.manifests import Manifest
+from rayraft.prompts import prompt_digest
+
+
+def add(store: Path, name: str, method: str, base_digest: str = "base") -> None:
+    manifest = Manifest(
+        kind="adapter",
+        kb_version=4,
+        base_digest=base_digest,
+        prompt_digest=prompt_digest(),
+        config={"method": method},
+    )
+    publish(str(store), "adapter", name, {"w": b"x"}, manifest)
+
+
+def ids(store: Path) -> list[str]:
+    return [adapter.ref.artifact_id for adapter in fitting_adapters(str(store), "base")]
+
+
+def test_a_broken_manifest_and_other_base_models_leave_the_others_there(tmp_path: Path):
+    for name in ("reader", "broken", "foreign"):
+        add(tmp_path, name, "raft", "other" if name == "foreign" else "base")
+    (tmp_path / "adapters/broken/1/manifest.json").write_text("{")
+    assert ids(tmp_path) == ["reader-v1"]
+
+
+def test_the_newest_is_taken_among_its_methods_only(tmp_path: Path):
+    for name, method in (("both", "mixed"), ("memory", "sft")):
+        add(tmp_path, name, method)
+    published = sorted(fitting_adapters(str(tmp_path), "base"), key=lambda a: a.ref.name)
+    reading, memory = newest(published, READING_METHODS), newest(published, MEMORY_METHODS)
+    assert reading is not None and reading.reference.adapter_id == "both-v1"
+    assert memory is not None and memory.reference.adapter_id == "memory-v1"
+    assert newest(published[1:], READING_METHODS) is None

@@ -115,7 +115,7 @@ class MiniDecoder(nn.Module):
         position = torch.arange(past, past + layout.width, device=ids_BT.device)
         position = position.clamp(max=self.positions.num_embeddings - 1)
         x_BTD = self.norm(self._words[0](ids_BT) + self.positions(position))
-        x_ND = self.dropout(layout.pack(x_BTD))
+        x_ND: Tensor = self.dropout(layout.pack(x_BTD))
         target_mask = causal_mask(layout.width, past, ids_BT.device)
         for layer in self.layers:
             x_ND = layer(x_ND, layout, states_BSD, source_mask, target_mask, cache)

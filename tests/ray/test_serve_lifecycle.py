@@ -29,6 +29,12 @@ class SlowModel:
         self.probes, self.stuck = 0, threading.Event()
         self.stuck.set()
 
+    def load_adapter(self, name, path):
+        raise AssertionError("no adapter is asked for")
+
+    def unload_adapter(self, name):
+        raise AssertionError("no adapter is loaded")
+
     def generate(self, prompts, *, adapter=None, max_new_tokens=96):
         self.stuck.wait(10)
         self.probes += 1

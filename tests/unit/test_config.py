@@ -10,7 +10,7 @@ from rayraft.errors import ConfigError
 
 
 class Inner(Config):
-    size: int = Field(2, ge=1, le=9)
+    size: int = Field(default=2, ge=1, le=9)
     since: str = ""
 
 

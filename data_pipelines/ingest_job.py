@@ -22,8 +22,8 @@ from data_pipelines.ingest import Found, Plan, commit_rows, plan_ingest
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.quarantine import Rejected, write_quarantine
-from data_pipelines.ray_session import cluster_actors
 from data_pipelines.readers import read_file
+from data_pipelines.resources import count_actors
 from data_pipelines.sources import SourceFile, find_files
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
 from rayraft.records import Document
@@ -31,8 +31,7 @@ from rayraft.records import Document
 logger = logging.getLogger(__name__)
 
 _FILE_KEYS = 2**32
-"""Documents that one file can hold: a document's key is its file's number times this, plus its
-own."""
+"""Documents one file can hold: a document's key is its file's number times this plus its own."""
 
 _BLOCKS_PER_ACTOR = 8
 _MAX_BLOCK_DOCUMENTS = 64
@@ -212,7 +211,8 @@ def _embed_all(
 
 def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> ray.data.Dataset:
     settings = config.embedding
-    actors = settings.actors or cluster_actors(settings.threads)
+    needs = f"embedding.threads={settings.threads}"
+    actors = count_actors(settings.actors, needs, cpus=settings.threads)
     # Blocks small enough to occupy all actors, even when everything came from one large file.
     block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
     keep = partial(keep_batch, keys=ray.put(pa.array(sorted(plan.keys), pa.int64())))

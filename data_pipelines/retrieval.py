@@ -145,6 +145,15 @@ class HybridRetriever:
                 results.append(self._passages(hits, hits.fused(method, self._config)[:k]))
             return results
 
+    def read(self, chunk_ids: Sequence[str]) -> list[Passage]:
+        """The chunks with these ids, in their order, whoever may see them.
+
+        Raises:
+            KeyError: A chunk is not in this version.
+        """
+        with self._lock:
+            return [Passage(**row) for row in self._index.read(chunk_ids)]
+
     def _full_text(self, query: str, k: int, mask: Mask | None) -> list[tuple[str, float]]:
         row_ids = None if mask is None else self._index.row_ids[mask]
         return self._kb.full_text_search(query, k, row_ids=row_ids)

@@ -94,7 +94,7 @@ def fitting_adapters(store: str, fits_base: str) -> list[ChosenAdapter]:
 def _named(store: str, name: str | None, fits_base: str) -> ChosenAdapter | None:
     if name is None:
         return None
-    ref = artifacts.find(store, "adapter", name.replace("@", "-v"))
+    ref = artifacts.find(store, "adapter", name)
     manifest = artifacts.read_manifest(ref)
     check_adapter(manifest, fits_base, prompt_digest(), f"adapter {ref.artifact_id}")
     return ChosenAdapter(ref, manifest)

@@ -15,8 +15,10 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+import rayraft
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.manifests import MANIFEST, Kind, Manifest, check_file, parse_manifest, sha256
+from rayraft.provenance import code_commit
 
 FOLDERS: dict[Kind, str] = {
     "adapter": "adapters",
@@ -73,6 +75,8 @@ def publish(
         update={
             "kind": kind,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "commit": code_commit(),
+            "rayraft_version": rayraft.__version__,
             "files": {file_name: sha256(content) for file_name, content in contents.items()},
         }
     )

@@ -1,8 +1,6 @@
 """`python -m data_pipelines ingest|search|raft`: Ray and torch are imported inside the commands."""
 
 import json
-import logging
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +24,7 @@ INGEST_EPILOG = (
 SEARCH_EPILOG = (
     'Examples: `python -m data_pipelines search "return period" --store .rayraft/store`\n\n'
     '`python -m data_pipelines search "return period" --store .rayraft/store -k 3 '
-    """--where '{"region": "VN-HN"}' --group staff --explain`"""
+    """--where '{"region": "VN-HN"}' --group staff --explain candidates=100`"""
 )
 
 REASONS = 5
@@ -62,7 +60,6 @@ def ingest(
     from data_pipelines.progress import progress_bar
     from data_pipelines.ray_session import ray_session
 
-    _quiet_ray_data()
     with ray_session(), progress_bar("documents embedded") as advance:
         from data_pipelines.ingest_job import run_ingest  # Lance warns if Ray is started after it
 
@@ -83,16 +80,22 @@ def search(
         list[str] | None, typer.Option(help="Group of the person who asks; may be repeated.")
     ] = None,
     explain: Annotated[bool, typer.Option(help="Show the scores of both searches.")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.key=value, such as candidates=100.")
+    ] = None,
 ) -> None:
     """Shows the passages that a question finds."""
+    from data_pipelines.retrieval import HybridRetriever, RetrievalConfig
+    from rayraft.config import load
+
     conditions = parse_where(where)
+    settings = load(RetrievalConfig, None, overrides or ())
 
     from data_pipelines.kb import KnowledgeBase
-    from data_pipelines.retrieval import HybridRetriever
     from rayraft.models.embedder import Embedder
 
     kb = KnowledgeBase.open(store)
-    retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name))
+    retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name), settings)
     [passages] = retriever.search([query], k, where=conditions, groups=group or ())
     typer.echo(f"knowledge base version {retriever.version}, {len(passages)} passages")
     for number, passage in enumerate(passages, start=1):
@@ -100,12 +103,6 @@ def search(
 
 
 raft_command.register(app)
-
-
-def _quiet_ray_data() -> None:
-    # It tells every stage's plan and its own advice on a person's screen.
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message="The (minimum|maximum) number of concurrent")
 
 
 def parse_where(text: str | None) -> dict[str, Any] | None:

@@ -15,10 +15,12 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+import rayraft
 from data_pipelines.stores import open_filesystem
 from rayraft.adapter_ids import ADAPTER_NAME
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.manifests import MANIFEST, Kind, Manifest, check_file, parse_manifest, sha256
+from rayraft.provenance import code_commit
 
 FOLDERS: dict[Kind, str] = {
     "adapter": "adapters",
@@ -75,6 +77,8 @@ def publish(
         update={
             "kind": kind,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "commit": code_commit(),
+            "rayraft_version": rayraft.__version__,
             "files": {file_name: sha256(content) for file_name, content in contents.items()},
         }
     )

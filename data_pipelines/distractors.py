@@ -29,7 +29,7 @@ def is_near_duplicate(text: str, other: str) -> bool:
     return common / len(ours | theirs) >= NEAR_DUPLICATE and _facts(text) == _facts(other)
 
 
-def may_distract(passage: Passage, golden: Chunk, answer: str) -> bool:
+def may_distract(passage: Passage, golden: Chunk | Passage, answer: str) -> bool:
     """True if `passage` can stand beside `golden` as one that does not hold `answer`.
 
     A passage that holds the answer's words may answer the question (a false negative); it is left

@@ -22,7 +22,7 @@ from data_pipelines.ingest_reading import read_documents, read_summary
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.quarantine import Rejected, write_quarantine
-from data_pipelines.ray_session import cluster_actors
+from data_pipelines.resources import count_actors
 from data_pipelines.sources import find_files
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
 from rayraft.records import Document
@@ -159,7 +159,8 @@ def _embed_all(
 
 def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> ray.data.Dataset:
     settings = config.embedding
-    actors = settings.actors or cluster_actors(settings.threads)
+    needs = f"embedding.threads={settings.threads}"
+    actors = count_actors(settings.actors, needs, cpus=settings.threads)
     # Blocks small enough to occupy all actors, even when everything came from one large file.
     block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
     keep = functools.partial(keep_batch, keys=ray.put(pa.array(sorted(plan.keys), pa.int64())))

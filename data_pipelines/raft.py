@@ -2,11 +2,10 @@
 
 import io
 import json
-import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,17 @@ import ray.data
 from data_pipelines.artifacts import ArtifactRef, publish
 from data_pipelines.filters import RowFilter
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.progress import Advance, no_progress
 from data_pipelines.raft_actor import RaftActor, RaftJob, teacher_identity
 from data_pipelines.raft_examples import RaftConfig, to_table, with_split
-from data_pipelines.ray_session import cluster_actors
+from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
-from data_pipelines.teachers import (
-    TeacherIdentity,
-)
+from data_pipelines.teachers import TeacherIdentity
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
 from rayraft.prompts import prompt_digest
 from rayraft.records import RaftExample, digest
-
-logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with chunks done and chunks in all."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ class RaftRun:
 
 
 def build_raft_examples(
-    store: str, config: RaftConfig, run: str | None = None, progress: Progress | None = None
+    store: str, config: RaftConfig, run: str | None = None, progress: Advance = no_progress
 ) -> RaftRun:
     """Writes examples for the latest knowledge base version; publishes `<store>/raft/<run>/`.
 
@@ -83,8 +76,7 @@ def build_raft_examples(
     rows = []
     for row in _run(RaftJob(store_uri(store), kb.version, config, teacher), chosen, visible):
         rows.append(row)
-        if progress is not None:
-            progress(len(rows), len(chosen))
+        progress(len(rows), len(chosen))
     # All examples pass through this process, about 3 KB each.
     examples = [RaftExample.model_validate_json(text) for row in rows for text in row["examples"]]
     dropped: Counter[str] = sum((Counter(json.loads(row["dropped"])) for row in rows), Counter())
@@ -145,7 +137,7 @@ def _publish(
             made_from=[f"kb@{made.kb_version}", f"teacher/{teacher.name}@{teacher.digest}"],
             kb_version=made.kb_version,
             prompt_digest=prompt_digest(),
-            data_digest=digest([example.example_id for example in examples]),
+            data_digest=digest([example.model_dump(mode="json") for example in examples]),
             config=config.model_dump(mode="json"),
             metrics=metrics | {f"dropped.{k}": v for k, v in made.dropped.items()},
         ),
@@ -180,7 +172,14 @@ def choose_chunks(chunk_ids: Sequence[str], config: RaftConfig) -> list[str]:
 def _run(job: RaftJob, chunk_ids: list[str], visible: list[str]) -> Iterator[dict[str, Any]]:
     workers = job.config.workers
     batches = math.ceil(len(chunk_ids) / workers.batch_chunks)
-    actors = min(workers.actors or cluster_actors(workers.cpus_per_actor), batches)
+    wanted = count_actors(
+        workers.actors,
+        f"workers.cpus_per_actor={workers.cpus_per_actor:g}, "
+        f"workers.gpus_per_actor={workers.gpus_per_actor:g}",
+        cpus=workers.cpus_per_actor,
+        gpus=workers.gpus_per_actor,
+    )
+    actors = min(wanted, batches)
     # Enough blocks to keep all actors busy to the end, few enough to cost nothing.
     parts = np.array_split(np.array(chunk_ids, dtype=object), min(batches, actors * 16))
     blocks = [pa.table({"chunk_id": pa.array(part, pa.string())}) for part in parts]

@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import sql_text
 from data_pipelines.openai_teacher import OpenAITeacher, openai_identity
 from data_pipelines.raft_examples import RaftConfig
 from data_pipelines.raft_writer import ChunkOutcome, RaftWriter
@@ -23,10 +22,6 @@ from data_pipelines.teachers import (
 )
 from rayraft.errors import ArtifactMismatch
 from rayraft.models.embedder import Embedder
-from rayraft.records import Chunk
-
-CHUNK_COLUMNS = sorted(Chunk.model_fields)
-"""Columns of the knowledge base that make a `Chunk`."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +46,8 @@ class RaftActor:
             raise ArtifactMismatch(
                 f"teacher {teacher.name}: this machine has another version of it"
             )
-        self._writer = RaftWriter(
-            teacher,
-            HybridRetriever(kb, embedder),
-            lambda ids: read_by_id(kb, ids),
-            ray.get(visible[0]),
-            job.config,
-        )
+        retriever = HybridRetriever(kb, embedder)
+        self._writer = RaftWriter(teacher, retriever, ray.get(visible[0]), job.config)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Batch function: column `chunk_id` to `chunk_id`, `examples` and `dropped`."""
@@ -71,16 +61,6 @@ def outcome_columns(outcomes: Sequence[ChunkOutcome]) -> dict[str, list[Any]]:
         "examples": [[e.model_dump_json() for e in outcome.examples] for outcome in outcomes],
         "dropped": [json.dumps(outcome.dropped) for outcome in outcomes],
     }
-
-
-def read_by_id(kb: KnowledgeBase, chunk_ids: Sequence[str]) -> Mapping[str, Chunk]:
-    """The chunks with these ids."""
-    if not chunk_ids:
-        return {}
-    listed = ",".join(sql_text(chunk_id) for chunk_id in chunk_ids)
-    rows = kb.read_chunks(CHUNK_COLUMNS, where=f"chunk_id IN ({listed})").to_pylist()
-    chunks = [Chunk(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]
-    return {chunk.chunk_id: chunk for chunk in chunks}
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:

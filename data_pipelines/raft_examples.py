@@ -90,7 +90,7 @@ _PASSAGE_FIELDS = {"chunk_id", "document_id", "title", "text", "start", "end"}
 
 
 def assemble_example(
-    golden: Chunk,
+    golden: Chunk | Passage,
     written: WrittenQuestion,
     hard: Sequence[Passage],
     others: Sequence[Passage],
@@ -151,7 +151,7 @@ def example_fault(example: RaftExample) -> str | None:
     return None
 
 
-def shown_passage(golden: Chunk) -> Passage:
+def shown_passage(golden: Chunk | Passage) -> Passage:
     """A chunk as it is shown, golden or not."""
     return Passage(**golden.model_dump(include=_PASSAGE_FIELDS))
 

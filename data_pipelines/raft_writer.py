@@ -1,11 +1,11 @@
 """RAFT examples for a batch of chunks, in one process. Knows no Ray.
 
-It is given a teacher, a search and a reader of chunks, and holds what they share.
+It is given a teacher and a search, and holds what they share.
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,14 +16,15 @@ from data_pipelines.raft_examples import (
     shown_passage,
 )
 from data_pipelines.teachers import Teacher, TeacherRequest, WrittenQuestion
-from rayraft.records import Chunk, Passage, RaftExample, digest
-
-ReadChunks = Callable[[Sequence[str]], Mapping[str, Chunk]]
-"""Chunks by id; ids that are not there are left out."""
+from rayraft.records import Passage, RaftExample, digest
 
 
 class Search(Protocol):
-    """The part of `HybridRetriever` that finds hard distractors."""
+    """The part of `HybridRetriever` that reads chunks and finds hard distractors."""
+
+    def read(self, chunk_ids: Sequence[str]) -> list[Passage]:
+        """The chunks with these ids, in their order."""
+        ...
 
     def search(
         self, queries: Sequence[str], k: int, *, groups: Sequence[str]
@@ -51,19 +52,17 @@ class RaftWriter:
         self,
         teacher: Teacher,
         search: Search,
-        read_chunks: ReadChunks,
         visible_ids: Sequence[str],
         config: RaftConfig,
     ) -> None:
         self._teacher = teacher
         self._search = search
-        self._read_chunks = read_chunks
         self._visible_ids = visible_ids
         self._config = config
 
     def write(self, chunk_ids: Sequence[str]) -> list[ChunkOutcome]:
         """One outcome a chunk, in order."""
-        chunks = self._read_chunks(chunk_ids)
+        chunks = self._read(chunk_ids)
         requests = [
             TeacherRequest(
                 chunk_id=chunk_id,
@@ -80,7 +79,7 @@ class RaftWriter:
             for request, result in zip(requests, results, strict=True)
             for written in result.written
         }
-        others = self._read_chunks(sorted({i for ids in drawn.values() for i in ids}))
+        others = self._read(sorted({i for ids in drawn.values() for i in ids}))
         outcomes = []
         for chunk_id, result in zip(chunk_ids, results, strict=True):
             outcome = ChunkOutcome(chunk_id, dropped=Counter(result.dropped))
@@ -95,6 +94,9 @@ class RaftWriter:
                     outcome.examples.append(example)
             outcomes.append(outcome)
         return outcomes
+
+    def _read(self, chunk_ids: Sequence[str]) -> dict[str, Passage]:
+        return {chunk.chunk_id: chunk for chunk in self._search.read(chunk_ids)}
 
     def _hard(self, questions: Sequence[str]) -> list[list[Passage]]:
         if not questions:

@@ -9,32 +9,59 @@ from contextlib import contextmanager
 import ray
 import ray.data
 
+from data_pipelines.own_errors import own_error
 from rayraft.errors import ClusterError
-
-logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def ray_session() -> Iterator[None]:
     """Ray for a command, as `start_ray` gives it; one that runs already is left running.
 
-    Ray Data's own progress bars and plans are off: the commands show a bar of their own.
+    A `RayraftError` that a task or an actor raised leaves the block as it is.
 
     Raises:
         ClusterError: Ray could not be started or reached.
     """
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    # It warns once a process that its bars are off, which is on purpose.
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    _quiet_ray_data()
     if ray.is_initialized():
-        yield
+        with _own_errors():
+            yield
         return
     start_ray()
     try:
-        yield
+        with _own_errors():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        found = own_error(exc)
+        if found is None or found is exc:
+            raise
+        raise found from exc
+
+
+def _quiet_ray_data() -> None:
+    """Ray Data's bars, plans and advice are off: the commands show a bar of their own.
+
+    Its error lines repeat, as tracebacks, what it raises.
+    """
+    level = logging.WARNING if _is_verbose() else logging.CRITICAL
+    logging.getLogger("ray.data").setLevel(level)
+    warnings.filterwarnings("ignore", message="The (minimum|maximum) number of concurrent")
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # What a batch function raised, and not an exception of Ray's with a traceback as its text.
+    context.raise_original_map_exception = True
+
+
+def _is_verbose() -> bool:
+    return logging.getLogger("rayraft").getEffectiveLevel() <= logging.INFO
 
 
 def start_ray(namespace: str | None = None) -> bool:
@@ -52,7 +79,6 @@ def start_ray(namespace: str | None = None) -> bool:
     address = os.environ.get("RAY_ADDRESS", "local")
     # A local Ray has token authentication by default, and warns of it.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-    verbose = logging.getLogger("rayraft").getEffectiveLevel() <= logging.INFO
     with warnings.catch_warnings():
         # Ray's processes are forked and become other programs at once: none uses our Lance.
         warnings.filterwarnings("ignore", message="lance is not fork-safe")
@@ -62,16 +88,10 @@ def start_ray(namespace: str | None = None) -> bool:
                 namespace=namespace,
                 include_dashboard=False if address == "local" else None,
                 logging_level=logging.WARNING,
-                log_to_driver=verbose,
+                log_to_driver=_is_verbose(),
             )
         except Exception as exc:  # Ray raises bare ones, among others when its start takes too long
             what = "start on this machine" if address == "local" else f"join {address}"
             reason = (str(exc).splitlines() or [type(exc).__name__])[0]
             raise ClusterError(f"Ray could not {what}: {reason}") from exc
     return address == "local"
-
-
-def cluster_actors(cpus_per_actor: float, at_most: int = 16) -> int:
-    """As many actors as the cluster has CPUs for; each holds models and index in memory."""
-    cpus: float = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
-    return max(1, min(at_most, int(cpus // cpus_per_actor)))

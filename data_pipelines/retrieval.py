@@ -153,6 +153,14 @@ class HybridRetriever:
                 hits.sparse = dict(kb.full_text_search(query, depth, row_ids=row_ids))
         return [_passages(rows, hits, hits.fused(method, self._config)[:k]) for hits in found]
 
+    def read(self, chunk_ids: Sequence[str]) -> list[Passage]:
+        """The chunks with these ids, in their order, whoever may see them.
+
+        Raises:
+            KeyError: A chunk is not in this version.
+        """
+        return [Passage(**row) for row in self._index.rows.read(chunk_ids)]
+
 
 def _passages(rows: ChunkRows, hits: _Hits, ordered: list[tuple[str, float]]) -> list[Passage]:
     read = rows.read([chunk_id for chunk_id, _ in ordered])

@@ -13,7 +13,7 @@ from rayraft.config import explain
 from rayraft.errors import ArtifactMismatch
 from rayraft.records import Record
 
-Kind = Literal["adapter", "raft", "eval", "router"]
+Kind = Literal["adapter", "raft", "eval", "router", "model"]
 MANIFEST = "manifest.json"
 
 
@@ -23,6 +23,10 @@ class Manifest(Record):
     kind: Kind
     created: str = ""
     """UTC, ISO 8601; set on publishing."""
+    commit: str | None = None
+    """Git commit of the code that published it; None where it did not run from a checkout."""
+    rayraft_version: str | None = None
+    """Of the package that published it."""
     made_from: list[str] = Field(default_factory=list)
     """Other artifacts and sources, such as `raft/<run>`."""
     kb_version: int | None = None
@@ -32,7 +36,7 @@ class Manifest(Record):
     """Of the base model's weights, tokenizer and configuration."""
     prompt_digest: str | None = None
     data_digest: str | None = None
-    """Of the rows."""
+    """Of all that the rows hold."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The resolved configuration."""
     files: dict[str, str] = Field(default_factory=dict)

@@ -18,7 +18,7 @@ from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import digest
-from train.config import TrainConfig
+from train.config import TrainConfig, deciding_settings
 from train.features import encode_examples
 from train.fit import FitResult, RunPlace, encode, fit_features
 
@@ -60,9 +60,7 @@ def train_adapter(
     made_of = artifacts.read_manifest(source)
     if made_of.prompt_digest not in (None, prompt_digest()):
         raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
-    recipe = digest(
-        [config.model_dump(exclude={"workers"}), made_of.files, base_digest(config.base_model)]
-    )
+    recipe = digest([deciding_settings(config), made_of.files, base_digest(config.base_model)])
     place = RunPlace(f"{store_uri(store)}/runs", f"{name}-{recipe[:12]}")
     for published in artifacts.listing(store, "adapter", name):
         manifest = artifacts.read_manifest(published)

@@ -28,7 +28,9 @@ class WeightMean:
         self.count += 1
         for name, tensor in weights.items():
             known = self.tensors.get(name)
-            self.tensors[name] = tensor.clone() if known is None else known.lerp(tensor, 1 / self.count)
+            self.tensors[name] = (
+                tensor.clone() if known is None else known.lerp(tensor, 1 / self.count)
+            )
 
     def save(self, folder: Path) -> None:
         """Writes the mean into a checkpoint's folder."""

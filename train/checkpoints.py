@@ -72,7 +72,7 @@ def read_state(folder: Path, fingerprint: str) -> TrainState:
     if state.fingerprint != fingerprint:
         raise ArtifactMismatch(
             f"checkpoint {folder.name}: made by another run (data, model or configuration differ); "
-            "choose another run name"
+            "remove the run's folder to begin anew"
         )
     return state
 

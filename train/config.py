@@ -1,6 +1,6 @@
 """What a training run is told. Everything here needs neither Ray nor torch."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -116,6 +116,30 @@ class TrainConfig(Config):
         if self.precision == "fp16" and not self.workers.gpus_per_worker:
             raise ValueError("precision=fp16: needs workers.gpus_per_worker=1; use bf16 or fp32")
         return self
+
+
+FREE_SETTINGS = frozenset(
+    {
+        "workers",
+        "zero_stage",
+        "offload",
+        "max_failures",
+        "collective_timeout_s",
+        "log_every_steps",
+        "eval_every_steps",
+        "checkpoint_every_steps",
+    }
+)
+"""How and where the steps are computed, and how often that is looked at."""
+
+
+def deciding_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what a run's steps compute; with others a run is another run.
+
+    The base model counts by its digest and not by its name, so callers add the one and this
+    leaves out the other.
+    """
+    return config.model_dump(mode="json", exclude={*FREE_SETTINGS, "base_model"})
 
 
 def learning_rate(step: int, total_steps: int, config: TrainConfig) -> float:

@@ -2,9 +2,8 @@
 
 import io
 import json
-import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,8 +17,9 @@ import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.progress import Advance, no_progress
 from data_pipelines.published_adapters import PublishedAdapter
-from data_pipelines.ray_session import cluster_actors
+from data_pipelines.resources import count_actors
 from data_pipelines.retrieval import HybridRetriever
 from data_pipelines.runs import new_run
 from rayraft.answering import AnswerSettings
@@ -32,14 +32,9 @@ from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest
 from train.answerer import Answerer, AskSettings
-from train.evaluate_adapters import choose_adapters
+from train.evaluate_adapters import ChosenAdapters, choose_adapters
 from train.evaluate_config import EvaluateConfig
 from train.report import EvalRow, Figures, make_report, markdown, rows_table
-
-logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with answers given and answers in all."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +46,40 @@ class Evaluation:
     report: Figures
 
 
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """All that is settled before the first answer: nothing in it changes while questions run."""
+
+    store: str
+    kb_version: int
+    questions: Sequence[Question]
+    config: EvaluateConfig
+    run: str
+    adapters: ChosenAdapters
+
+
 def evaluate(
     store: str,
     questions: Sequence[Question],
     config: EvaluateConfig,
     run: str | None = None,
-    progress: Progress | None = None,
+    progress: Advance = no_progress,
 ) -> Evaluation:
     """Answers every question in every mode and publishes `<store>/evals/<run>/`.
 
-    All answers come from the knowledge base version that is the latest at the start.
+    Raises:
+        InputError: There is no question.
+        NotFoundError: No knowledge base, no such adapter, or none for mode raft.
+        ArtifactMismatch: An adapter does not fit the base model or the prompts.
+        ConfigError: An actor needs more than this machine has.
+    """
+    return run_evaluation(plan_evaluation(store, questions, config, run), progress)
+
+
+def plan_evaluation(
+    store: str, questions: Sequence[Question], config: EvaluateConfig, run: str | None = None
+) -> EvaluationPlan:
+    """Version and adapters for all answers: what is the latest now. Needs no Ray.
 
     Raises:
         InputError: There is no question.
@@ -69,18 +88,33 @@ def evaluate(
     """
     if not questions:
         raise InputError("questions: none given")
-    began = time.perf_counter()
     version = KnowledgeBase.open(store).version
-    choose_adapters(store, config)  # refuses before anything starts
+    adapters = choose_adapters(store, config)
     name = new_run(store, "eval", run, version)
-    tasks = [(question, mode) for mode in config.modes for question in questions]
-    actors = min(config.actors or cluster_actors(config.cpus_per_actor), len(questions))
+    return EvaluationPlan(store, version, questions, config, name, adapters)
+
+
+def run_evaluation(plan: EvaluationPlan, progress: Advance = no_progress) -> Evaluation:
+    """Answers, scores and publishes what was planned.
+
+    Raises:
+        ConfigError: An actor needs more than this machine has.
+    """
+    began = time.perf_counter()
+    config = plan.config
+    tasks = [(question, mode) for mode in config.modes for question in plan.questions]
+    wanted = count_actors(
+        config.actors,
+        f"cpus_per_actor={config.cpus_per_actor:g}, gpus_per_actor={config.gpus_per_actor:g}",
+        cpus=config.cpus_per_actor,
+        gpus=config.gpus_per_actor,
+    )
+    actors = min(wanted, len(plan.questions))
     rows = []
-    for row in _answers(store, version, config, tasks, actors):
+    for row in _answers(plan, tasks, actors):
         rows.append(row)
-        if progress is not None:
-            progress(len(rows), len(tasks))
-    report = make_report(rows, config.modes, version, config.seed)
+        progress(len(rows), len(tasks))
+    report = make_report(rows, config.modes, plan.kb_version, config.seed)
     report["config"] = config.model_dump(mode="json")
     report["seconds"] = round(time.perf_counter() - began, 1)
     report["method"] = (
@@ -88,7 +122,7 @@ def evaluate(
         "asks one question at a time: latency is that of one client per process, queueing and "
         "HTTP not counted."
     )
-    return _publish(store, name, rows, report)
+    return _publish(plan.store, plan.run, rows, report)
 
 
 def _publish(store: str, run: str, rows: Sequence[EvalRow], report: Figures) -> Evaluation:
@@ -121,11 +155,7 @@ def _publish(store: str, run: str, rows: Sequence[EvalRow], report: Figures) -> 
 
 
 def _answers(
-    store: str,
-    version: int,
-    config: EvaluateConfig,
-    tasks: Sequence[tuple[Question, str]],
-    actors: int,
+    plan: EvaluationPlan, tasks: Sequence[tuple[Question, str]], actors: int
 ) -> Iterator[EvalRow]:
     texts = [question.model_dump_json() for question, _ in tasks]
     modes = [mode for _, mode in tasks]
@@ -137,15 +167,12 @@ def _answers(
     ]
     dataset = ray.data.from_arrow(blocks).map_batches(
         EvaluateActor,
-        fn_constructor_kwargs={
-            "store": store,
-            "version": version,
-            "config": config.model_dump(),
-        },
+        # Not the questions: each actor gets its own with the rows.
+        fn_constructor_args=(plan.store, plan.kb_version, plan.config, plan.adapters),
         batch_size=8,
         compute=ray.data.ActorPoolStrategy(size=actors),
-        num_cpus=config.cpus_per_actor,
-        num_gpus=config.gpus_per_actor or None,
+        num_cpus=plan.config.cpus_per_actor,
+        num_gpus=plan.config.gpus_per_actor or None,
     )
     for row in dataset.iter_rows():
         yield EvalRow.model_validate_json(row["row"])
@@ -154,12 +181,12 @@ def _answers(
 class EvaluateActor:
     """One worker: retriever, model and adapters, loaded once and warmed up."""
 
-    def __init__(self, store: str, version: int, config: dict[str, Any]) -> None:
-        settings = EvaluateConfig(**config)
+    def __init__(
+        self, store: str, version: int, settings: EvaluateConfig, chosen: ChosenAdapters
+    ) -> None:
         kb = KnowledgeBase.open(store, version)
         retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name, threads=1))
         model = TextModel.load(settings.base_model, threads=1)
-        chosen = choose_adapters(store, settings)
         for adapter in chosen.distinct():
             _load_adapter(model, adapter)
         self._answerer = Answerer(

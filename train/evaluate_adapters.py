@@ -69,7 +69,7 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
 def _named(store: str, name: str | None, fits_base: str) -> PublishedAdapter | None:
     if name is None:
         return None
-    ref = artifacts.find(store, "adapter", name.replace("@", "-v"))
+    ref = artifacts.find(store, "adapter", name)
     manifest = artifacts.read_manifest(ref)
     check_adapter(manifest, fits_base, prompt_digest(), f"adapter {ref.artifact_id}")
     return PublishedAdapter(ref, manifest)

@@ -1,17 +1,22 @@
 """`python -m train evaluate`, `rayraft evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rayraft.commands import clear_errors
 
+if TYPE_CHECKING:
+    from rayraft.records import Question
+    from train.evaluate_config import EvaluateConfig
+
 EPILOG = (
     "Examples: `python -m train evaluate --store .rayraft/store --questions questions.jsonl "
     "--modes closed_book,rag,raft,auto`\n\n"
     "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes raft "
-    "--adapter support@3 --limit 100`\n\n"
+    "--adapter support-v3 --limit 100 max_new_tokens=48`\n\n"
     "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes golden "
     "--distractors 2`"
 )
@@ -27,68 +32,87 @@ def evaluate(  # noqa: PLR0913 - each parameter is an option
     questions: Annotated[
         Path, typer.Option(help="JSONL of {id, question, answers, gold_ids}; see the README.")
     ],
+    config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
     modes: Annotated[
-        str, typer.Option(help="Of closed_book, rag, raft, auto and golden, with commas.")
-    ] = "closed_book,rag,raft,auto",
+        str | None, typer.Option(help="Of closed_book, rag, raft, auto and golden, with commas.")
+    ] = None,
     adapter: Annotated[
-        str | None, typer.Option(help="NAME or NAME@N for raft and auto; the newest without.")
+        str | None, typer.Option(help="NAME or NAME-vN for raft and auto; the newest without.")
     ] = None,
     adapter_closed_book: Annotated[
-        str | None, typer.Option(help="NAME or NAME@N for closed_book.")
+        str | None, typer.Option(help="NAME or NAME-vN for closed_book.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many questions.")] = None,
     run: Annotated[
         str | None, typer.Option(help="Name below <store>/evals/; time and version without.")
     ] = None,
-    k: Annotated[int, typer.Option(help="Passages retrieved for a question.")] = 4,
+    k: Annotated[int | None, typer.Option(help="Passages retrieved for a question.")] = None,
     golden: Annotated[
         bool, typer.Option("--golden", help="Add mode golden: the golden documents' passages.")
     ] = False,
     distractors: Annotated[
-        int, typer.Option(help="Mode golden: hard distractors among the passages.")
-    ] = 0,
+        int | None, typer.Option(help="Mode golden: hard distractors among the passages.")
+    ] = None,
     base_model: Annotated[
-        str, typer.Option(help="mini, a folder, or a model id of the hub.")
-    ] = "mini",
+        str | None, typer.Option(help="mini, a folder, or a model id of the hub.")
+    ] = None,
     actors: Annotated[
         int | None, typer.Option(min=1, help="Processes side by side; one a CPU without.")
     ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
 ) -> None:
     """Answers questions in several modes, scores them and writes a report.
 
     Each question is answered alone, with the groups that its line names. Writes rows.parquet,
-    report.json and report.md; `raft` needs a published adapter.
+    report.json and report.md; `raft` needs a published adapter. An option wins over an override.
     """
-    from rayraft.config import validate
+    given = {
+        "modes": modes,
+        "adapter": adapter,
+        "adapter_closed_book": adapter_closed_book,
+        "k": k,
+        "golden_distractors": distractors,
+        "base_model": base_model,
+        "actors": actors,
+    }
+    settings = _settings(config, overrides or (), given, golden)
+
     from rayraft.questions import read_questions
+
+    read = read_questions(questions, limit)
+    typer.echo(_run(store, read, settings, run))
+
+
+def _settings(
+    path: Path | None, overrides: Sequence[str], options: dict[str, Any], golden: bool
+) -> "EvaluateConfig":
+    """File, then overrides, then the options that were given."""
+    from rayraft.config import apply_overrides, read_yaml, validate
     from train.evaluate_config import GOLDEN, EvaluateConfig, parse_modes
 
-    asked = parse_modes(f"{modes},{GOLDEN}" if golden else modes)
-    config = validate(
-        EvaluateConfig,
-        {
-            "modes": asked,
-            "base_model": base_model,
-            "adapter": adapter,
-            "adapter_closed_book": adapter_closed_book,
-            "k": k,
-            "golden_distractors": distractors,
-            "actors": actors,
-        },
-        source="evaluate",
-    )
-    read = read_questions(questions, limit)
+    values = read_yaml(path) if path is not None else {}
+    apply_overrides(values, overrides)
+    values |= {key: value for key, value in options.items() if value is not None}
+    if options["modes"] is not None:
+        values["modes"] = parse_modes(options["modes"])
+    source = str(path) if path is not None else "evaluate"
+    settings = validate(EvaluateConfig, values, source)
+    if golden and GOLDEN not in settings.modes:
+        values["modes"] = (*settings.modes, GOLDEN)
+        settings = validate(EvaluateConfig, values, source)
+    return settings
 
-    from data_pipelines.kb import KnowledgeBase
+
+def _run(
+    store: str, questions: Sequence["Question"], settings: "EvaluateConfig", run: str | None
+) -> str:
+    """Evaluates; returns what a person reads of it."""
     from data_pipelines.progress import progress_bar
     from data_pipelines.ray_session import ray_session
-    from train import evaluate as evaluation
-    from train.evaluate_adapters import choose_adapters
+    from train.evaluate import plan_evaluation, run_evaluation
     from train.report import markdown
 
-    KnowledgeBase.open(store)  # what is wrong is said at once, before Ray starts
-    choose_adapters(store, config)
+    plan = plan_evaluation(store, questions, settings, run)  # refuses before Ray starts
     with ray_session(), progress_bar("answers") as advance:
-        done = evaluation.evaluate(store, read, config, run, advance)
-    typer.echo(markdown(done.report))
-    typer.echo(f"Report: {done.uri}/report.json")
+        done = run_evaluation(plan, advance)
+    return f"{markdown(done.report)}\nReport: {done.uri}/report.json"

@@ -21,9 +21,10 @@ class EvaluateConfig(Config):
     """Any of closed_book, rag, raft, auto, golden."""
     base_model: str = Field(default="mini", min_length=1)
     adapter: str | None = None
-    """`name` or `name@n`, for raft and auto; None: the newest one that was trained on passages."""
+    """`name` or `name-vN`, for raft and auto; None: the newest one that was trained on passages."""
     adapter_closed_book: str | None = None
-    """For closed_book; None: the newest one that was trained without passages, else `adapter`."""
+    """For closed_book; None: `adapter` if it is named, else the newest one that was trained without
+    passages (sft, mixed), else the one of raft."""
     k: int = Field(default=4, ge=1, le=100)
     """Passages retrieved for a question."""
     golden_distractors: int = Field(default=0, ge=0, le=50)

@@ -22,8 +22,9 @@ from transformers.utils.logging import disable_progress_bar
 from rayraft.errors import ArtifactMismatch, InputError
 from rayraft.models.base import base_digest, load_base
 from rayraft.records import digest
-from train.checkpoints import TrainState, gather_weights, save_state
-from train.config import TrainConfig
+from train.checkpoints import STATE, TrainState, gather_weights, save_state
+from train.config import TrainConfig, deciding_settings
+from train.failures import NoRetryOfOwnErrors, own_errors
 from train.features import FEATURES, Row, encode_rows
 from train.loop import Hooks, Point, Task, World, run
 from train.modeling import export_model, prepare_model
@@ -86,7 +87,12 @@ def fit_features(
     place: RunPlace,
     validation: ray.data.Dataset | None = None,
 ) -> FitResult:
-    """Trains on encoded rows (columns of `features.FEATURES`)."""
+    """Trains on encoded rows (columns of `features.FEATURES`).
+
+    Raises:
+        ConfigError: A setting does not fit the model.
+        ArtifactMismatch: The run's checkpoint, or a worker's model, is another one.
+    """
     # Every worker sees all rows and computes the same plan of them: what a step computes then
     # depends neither on the number of workers nor on who died. The blocks travel as references.
     blocks = {
@@ -110,14 +116,16 @@ def fit_features(
             name=place.name,
             storage_path=place.storage,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            callbacks=[NoRetryOfOwnErrors()],  # type: ignore[list-item]  # typed for the old API
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
         ),
     )
-    result = trainer.fit()
+    with own_errors():
+        result = trainer.fit()
     assert result.checkpoint is not None and result.metrics is not None
     with result.checkpoint.as_directory() as folder:
-        state = json.loads((Path(folder) / "state.json").read_text(encoding="utf-8"))
+        state = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))
     return FitResult(dict(result.metrics), state["curve"], result.checkpoint)
 
 
@@ -188,20 +196,8 @@ def _show(point: Point, place: RunPlace, world: World) -> None:
 
 
 def _fingerprint(config: TrainConfig, rows: EncodedRows) -> str:
-    """Digest of all that decides what a step computes; the number of workers does not."""
-    free = {
-        "workers",
-        "max_failures",
-        "collective_timeout_s",
-        "log_every_steps",
-        "eval_every_steps",
-        "checkpoint_every_steps",
-        "zero_stage",
-        "offload",
-        "base_model",
-    }
-    settings = config.model_dump(exclude=free)
-    return digest([settings, base_digest(config.base_model), rows.digest()])
+    """Digest of all that decides what a step computes."""
+    return digest([deciding_settings(config), base_digest(config.base_model), rows.digest()])
 
 
 def _same_everywhere(fingerprint: str) -> None:
@@ -212,7 +208,6 @@ def _same_everywhere(fingerprint: str) -> None:
 
 
 def _table(blocks: list[ray.ObjectRef[pa.Table]]) -> pa.Table:
-    # Views of the object store's memory: workers of one node share it.
     return pa.concat_tables([FEATURES.empty_table(), *ray.get(blocks)])
 
 

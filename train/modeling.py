@@ -9,6 +9,8 @@ from peft import LoraConfig, TaskType, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from rayraft.errors import ConfigError
+from rayraft.models.adapters import CONFIG as ADAPTER_CONFIG
+from rayraft.models.adapters import WEIGHTS as ADAPTER_WEIGHTS
 from rayraft.models.base import BaseModel, load_base
 from train.config import TrainConfig
 
@@ -74,10 +76,10 @@ def export_model(
     """
     if config.tuning == "lora":
         tensors = get_peft_model_state_dict(model, state_dict=weights)
-        save_file({k: t.contiguous() for k, t in tensors.items()}, to / "adapter_model.safetensors")
+        save_file({k: t.contiguous() for k, t in tensors.items()}, to / ADAPTER_WEIGHTS)
         settings = model.peft_config["default"].to_dict() | {"inference_mode": True}
         text = json.dumps(settings, indent=2, sort_keys=True, default=_jsonable)
-        (to / "adapter_config.json").write_text(text, encoding="utf-8")
+        (to / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
         return
     fresh = load_base(config.base_model, config.precision)
     missing = set(weights) - set(dict(fresh.model.named_parameters()))

@@ -1,14 +1,7 @@
-"""Whether the cluster can hold the workers: Ray Train would wait for ever without a word."""
+"""Whether the cluster can hold the workers of a training."""
 
-import logging
-import os
-
-import ray
-
-from rayraft.errors import ConfigError
+from data_pipelines.resources import require
 from train.config import WorkerSettings
-
-logger = logging.getLogger(__name__)
 
 
 def check_resources(workers: WorkerSettings) -> None:
@@ -17,18 +10,8 @@ def check_resources(workers: WorkerSettings) -> None:
     Raises:
         ConfigError: This machine alone is the cluster and is too small.
     """
-    needed = {
-        "CPU": workers.count * workers.cpus_per_worker,
-        "GPU": workers.count * workers.gpus_per_worker,
-    }
-    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    for kind, amount in needed.items():
-        if amount <= there.get(kind, 0):
-            continue
-        message = (
-            f"workers.count={workers.count}: needs {amount:g} {kind}, "
-            f"the cluster has {there.get(kind, 0):g}"
-        )
-        if not os.environ.get("RAY_ADDRESS"):
-            raise ConfigError(message)
-        logger.warning("%s; waiting until it grows", message)
+    require(
+        f"workers.count={workers.count}",
+        cpus=workers.count * workers.cpus_per_worker,
+        gpus=workers.count * workers.gpus_per_worker,
+    )

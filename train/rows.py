@@ -1,6 +1,6 @@
 """Encoded rows in memory, addressed by index.
 
-The columns are Arrow's, shared with the object store: workers of one node hold one copy.
+Every worker holds its own copy: joining the blocks' columns copies them.
 """
 
 import hashlib
@@ -94,5 +94,5 @@ class EncodedRows:
         """Hex sha256 over all tokens in their order."""
         total = hashlib.sha256()
         for array in (self.inputs.values, self.inputs.offsets, self.labels.values):
-            total.update(np.ascontiguousarray(array).tobytes())
+            total.update(np.ascontiguousarray(array).data)
         return total.hexdigest()

@@ -19,6 +19,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from rayraft.errors import InputError, NotFoundError
+from rayraft.models.model_manifest import verify_model
 
 MINI = "mini"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32} | {
@@ -80,8 +81,11 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
 
     Raises:
         InputError: The folder holds no model that Transformers knows.
+        ArtifactMismatch: A file of the shipped model is not the one that was published.
     """
     folder = base_folder(base_model)
+    if base_model == MINI:
+        verify_model(folder)
     config = _config(folder)
     disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is one step of somebody else's progress
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -3,7 +3,6 @@
 It knows nothing of chunks or stores: texts in, L2-normalised vectors out.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,6 @@ from rayraft.models.embedder_tokenizer import (
     IntArray,
     model_folder,
 )
-
-logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""What greedy generation reports: the output, log-probabilities, pieces of text; and the stop."""
+"""What greedy generation reports: the output, pieces of text; and the stop."""
 
 import queue
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from transformers import LogitsProcessor, StoppingCriteria
+from transformers import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
 
@@ -19,37 +19,6 @@ class Generated:
     prompt_tokens: int
     completion_tokens: int
     """The end token included."""
-    mean_logprob: float
-    """Mean log-probability of the output's tokens: 0 is certain."""
-
-
-class LogprobRecorder(LogitsProcessor):
-    """Keeps the log-probability of each token that greedy search takes.
-
-    Keeping the scores of all steps would cost vocabulary x tokens x rows floats. Drafted tokens
-    (speculative decoding) are scored before it is known whether they stay; a position that is
-    scored again replaces what was kept for it.
-    """
-
-    def __init__(self) -> None:
-        self._first = 0
-        self._of_length: dict[int, torch.Tensor] = {}
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Records the next token of each row; the scores pass unchanged."""
-        length = input_ids.shape[1]
-        if not self._of_length:
-            self._first = length
-        self._of_length[length] = torch.log_softmax(scores.float(), dim=-1).amax(dim=-1).cpu()
-        return scores
-
-    def means(self, counts: list[int]) -> list[float]:
-        """Each row's mean over its first `counts[row]` output tokens, 0 for no token."""
-        kept = [self._of_length[self._first + i] for i in range(max(counts))]
-        return [
-            sum(float(step[row]) for step in kept[:count]) / max(1, count)
-            for row, count in enumerate(counts)
-        ]
 
 
 class Stop(StoppingCriteria):

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteriaList
 
 from rayraft.errors import ConfigError, InputError
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import DTYPES, BaseModel, base_digest, load_base
 from rayraft.models.batching import length_batches
-from rayraft.models.generation import Generated, LogprobRecorder, Stop, TokenQueue, text_deltas
+from rayraft.models.generation import Generated, Stop, TokenQueue, text_deltas
 from rayraft.models.rendering import end_token_id, render_prompt
 from rayraft.prompts import Message, prompt_digest
 
@@ -191,20 +191,17 @@ class TextModel:
     def _generate_batch(
         self, rows: list[list[int]], max_new_tokens: int, **watched: Any
     ) -> list[Generated]:
-        recorder = LogprobRecorder()
         inputs = self._inputs(rows)
         sequences = self._model.generate(
             **inputs,
             generation_config=self._settings(max_new_tokens, len(rows)),
-            logits_processor=LogitsProcessorList([recorder]),
             **watched,
         )
         start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
         outputs = [self._until_end(output[start:]) for output in sequences.tolist()]
-        means = recorder.means([len(tokens) for tokens in outputs])
         return [
-            Generated(self._decode(tokens), len(ids), len(tokens), mean)
-            for ids, tokens, mean in zip(rows, outputs, means, strict=True)
+            Generated(self._decode(tokens), len(ids), len(tokens))
+            for ids, tokens in zip(rows, outputs, strict=True)
         ]
 
     def _settings(self, max_new_tokens: int, rows: int) -> GenerationConfig:

@@ -50,7 +50,7 @@ def test_a_named_adapter_wins_and_may_carry_its_number(tmp_path):
     for _ in range(3):
         add(tmp_path, "reader", "raft")
     add(tmp_path, "memory", "sft")
-    assert chosen(tmp_path, adapter="reader@2") == ("reader-v2", "reader-v2")
+    assert chosen(tmp_path, adapter="reader-v2") == ("reader-v2", "reader-v2")
     assert chosen(tmp_path, adapter="reader", adapter_closed_book="memory") == (
         "reader-v3",
         "memory-v1",
@@ -83,4 +83,4 @@ def test_raft_without_an_adapter_says_what_to_do_and_unknown_ones_what_there_is(
     with pytest.raises(NotFoundError, match=r"published: memory-v1"):
         chosen(tmp_path, modes=("raft",))
     with pytest.raises(NotFoundError, match=r"no adapter 'reader-v9'; there is memory-v1"):
-        chosen(tmp_path, adapter="reader@9")
+        chosen(tmp_path, adapter="reader-v9")

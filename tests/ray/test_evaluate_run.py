@@ -13,7 +13,7 @@ from rayraft.models.base import base_digest, load_base
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question
 from tests.ray.raft_store import make_store
-from train.evaluate import evaluate
+from train.evaluate import evaluate, plan_evaluation, run_evaluation
 from train.evaluate_config import EvaluateConfig
 from train.report import EvalRow
 
@@ -55,14 +55,17 @@ def add_adapter(store, folder):
     config = peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
     peft.get_peft_model(load_base("mini", "float32").model, config).save_pretrained(folder)
     files = {n: Path(folder, n) for n in ("adapter_model.safetensors", "adapter_config.json")}
-    manifest = Manifest(
+    return publish(store, "adapter", "random", files, fitting_manifest())
+
+
+def fitting_manifest():
+    return Manifest(
         kind="adapter",
         kb_version=1,
         base_digest=base_digest("mini"),
         prompt_digest=prompt_digest(),
         config={"method": "raft"},
     )
-    return publish(store, "adapter", "random", files, manifest)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +93,14 @@ def evaluated(ray_cluster, store, tmp_path_factory):
         modes=("closed_book", "rag", "raft", "auto", "golden"), actors=1, max_new_tokens=48
     )
     progress = []
-    done = evaluate(
-        store, QUESTIONS, config, "all", lambda count, total: progress.append((count, total))
-    )
+    plan = plan_evaluation(store, QUESTIONS, config, "all")
+    # Published while the questions run: newer, and nobody could load it.
+    publish(store, "adapter", "zz-later", {"w": b"x"}, fitting_manifest())
+
+    def advance(done, total, detail=""):
+        progress.append((done, total))
+
+    done = run_evaluation(plan, advance)
     table = pq.read_table(Path(store, "evals", "all", "rows.parquet"))
     rows = [EvalRow.model_validate(values) for values in table.to_pylist()]
     return done, {(row.mode, row.question_id): row for row in rows}, progress

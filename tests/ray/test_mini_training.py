@@ -9,10 +9,11 @@ from transformers import AutoModelForSeq2SeqLM
 
 from rayraft.errors import InputError
 from rayraft.mini import MiniForConditionalGeneration
+from rayraft.models.model_manifest import verify_model
 from rayraft.prompts import completion, parse_answer
 from train.config import TrainConfig, WorkerSettings
 from train.features import Row
-from train.mini import mixture_rows, train_mini
+from train.mini import data_digest, mixture_rows, train_mini
 from train.mini_config import DataSet, MiniTraining, Mixture, Stage, Task
 
 TOWNS = ["Hue", "Vinh", "Sapa", "Hanoi", "Dalat", "Hoian", "Cantho", "Bentre"]
@@ -140,6 +141,11 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
     config = MiniTraining(stages=[stage, stage])
     model = AutoModelForSeq2SeqLM.from_pretrained(train_mini(config, data, tmp_path))
     assert isinstance(model, MiniForConditionalGeneration)
+    manifest = verify_model(tmp_path / "model")
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= manifest.files.keys()
+    assert manifest.config == config.model_dump(mode="json")
+    assert manifest.data_digest == data_digest(data, ["toy"])
+    assert manifest.metrics["step"] == 2
     record = json.loads((tmp_path / "training.json").read_text())
     assert [curve[-1]["step"] for curve in record["curves"]] == [2, 2]
     made = (tmp_path / "stage-1" / "model.safetensors").stat().st_mtime_ns

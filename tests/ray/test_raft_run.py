@@ -38,9 +38,11 @@ def read(store, run, side):
 def first(ray_cluster, store, endpoint):
     """A run by one actor, what it was asked, and the progress it reported."""
     progress = []
-    made = build_raft_examples(
-        store[0], config(endpoint), "first", lambda done, total: progress.append((done, total))
-    )
+
+    def advance(done, total, detail=""):
+        progress.append((done, total))
+
+    made = build_raft_examples(store[0], config(endpoint), "first", advance)
     return made, list(endpoint.asked), progress
 
 

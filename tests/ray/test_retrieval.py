@@ -261,3 +261,17 @@ def test_malformed_requests_are_input_errors(k: int, options: dict[str, object],
 @pytest.mark.parametrize("query", ["", "?", '" OR 1=1 --', "\0", "oil " * 2000])
 def test_odd_questions_do_not_break_a_search(query: str, kb: KnowledgeBase):
     assert len(search(retriever(kb), query, 3)) == 3
+
+
+def test_chunks_are_read_by_id_in_the_order_asked(kb: KnowledgeBase) -> None:
+    rows = {
+        row["chunk_id"]: row for row in kb.read_chunks(["chunk_id", "title", "text"]).to_pylist()
+    }
+    ids = sorted(rows, reverse=True)[:7]
+    read = retriever(kb).read(ids)
+    assert [passage.chunk_id for passage in read] == ids
+    assert all(p.text == rows[p.chunk_id]["text"] for p in read)
+    assert all(p.title == rows[p.chunk_id]["title"] for p in read)
+    assert retriever(kb).read([]) == []
+    with pytest.raises(KeyError):
+        retriever(kb).read(["nobody"])

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import train.fit
 from rayraft.config import load
+from rayraft.errors import ConfigError
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.config import TrainConfig
 from train.fit import CURVE, FitResult, RunPlace, fit_rows
@@ -76,7 +77,7 @@ def dying_worker(flag: Path, folder: Path) -> Callable[[dict[str, Any]], None]:
         while not list(folder.glob("checkpoint_manager_snapshot*")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        if world.rank == 1:
+        if world.world_rank == 1:
             flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -84,6 +85,19 @@ def dying_worker(flag: Path, folder: Path) -> Callable[[dict[str, Any]], None]:
         import train.fit as fit  # the worker's own, which nobody has patched
 
         fit._show = show_or_die
+        fit.train_worker(values)
+
+    return worker
+
+
+def counting_worker(starts: Path) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, which leaves a line for each start."""
+
+    def worker(values: dict[str, Any]) -> None:
+        import train.fit as fit  # the worker's own, which nobody has patched
+
+        with starts.open("a") as file:
+            file.write("started\n")
         fit.train_worker(values)
 
     return worker
@@ -160,3 +174,15 @@ def test_another_number_of_workers_goes_on_where_a_failed_run_stopped(
     assert steps_logged(storage, "failed") == [*range(1, 7), *range(5, STEPS + 1)]
     assert losses(finished) == pytest.approx(losses(undisturbed), abs=2e-4)
     assert_same_end(finished, undisturbed)
+
+
+def test_a_setting_that_does_not_fit_the_model_is_one_clear_error_and_no_restart(
+    base: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = tmp_path / "starts"
+    monkeypatch.setattr(train.fit, "train_worker", counting_worker(starts))
+    config = settings(base, "tuning=lora", "lora.target_modules=[nowhere]", "max_failures=2")
+    with pytest.raises(ConfigError, match=r"^lora\.target_modules=\['nowhere'\]") as error:
+        fit_rows(config, copying_rows(20), RunPlace(storage, "wrong"))
+    assert type(error.value) is ConfigError
+    assert starts.read_text().splitlines() == ["started"] * 2  # each of two workers once

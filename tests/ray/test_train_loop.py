@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
+import train.loop as train_loop
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError
 from rayraft.models.base import load_base
@@ -35,7 +37,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         str(tmp_path_factory.mktemp("group") / "store"), 1
     )
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield World(rank=0, size=1)
+    yield World(world_rank=0, size=1)
     dist.destroy_process_group()
     os.environ.clear()
     os.environ.update(before)
@@ -267,3 +269,27 @@ def test_pinned_loss_curve_of_two_steps(alone: World, bases: dict[str, str]) -> 
     assert losses == pytest.approx(
         plain_losses(settings(bases["causal"], "max_steps=2"))[:2], abs=2e-5
     )
+
+
+def test_a_validation_takes_nothing_from_the_speed_of_the_steps(
+    alone: World, bases: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    forward = train_loop._Loop._forward
+
+    def slow(loop: Any, source: EncodedRows, rows: Any) -> torch.Tensor:
+        clock[0] += 10.0 if source is loop.task.validation else 1.0
+        return forward(loop, source, rows)
+
+    monkeypatch.setattr(train_loop._Loop, "_forward", slow)
+    monkeypatch.setattr(train_loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    # The meter's first reading is bound to the real clock.
+    meter = train_loop._Meter
+    monkeypatch.setattr(train_loop, "_Meter", lambda: meter(started=clock[0]))
+    config = settings(bases["seq2seq"], "log_every_steps=3", "eval_every_steps=2")
+    model = prepare_model(load_base(config.base_model, config.precision), config)
+    points: list[Point] = []
+    task = Task(config, model, encoded(config), encoded(config, seed=1), "print")
+    run(task, alone, Hooks(points.append, lambda *_: None))
+    # All 8 rows of a step fit into one forward pass, which takes one second.
+    assert [point["step_s"] for point in points if "loss" in point] == [1.0, 1.0]

@@ -1,7 +1,13 @@
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
+import rayraft
 from rayraft.errors import ArtifactMismatch
 from rayraft.manifests import Manifest, check_adapter, check_file, parse_manifest, sha256
+from rayraft.provenance import code_commit
 
 
 def test_manifest_survives_its_own_text() -> None:
@@ -39,3 +45,26 @@ def test_adapter_is_bound_to_base_model_and_prompts() -> None:
 def test_adapter_without_digests_is_refused() -> None:
     with pytest.raises(ArtifactMismatch, match="digest none"):
         check_adapter(Manifest(kind="adapter"), "b" * 64, "p" * 64, "old")
+
+
+def test_a_manifest_of_before_commit_and_version_were_kept_still_loads() -> None:
+    old = parse_manifest('{"kind": "raft", "data_digest": "d"}', "old")
+    assert (old.commit, old.rayraft_version, old.data_digest) == (None, None, "d")
+
+
+def test_the_commit_is_that_of_the_checkout_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rayraft, "__file__", str(tmp_path / "rayraft" / "__init__.py"))
+    assert code_commit.__wrapped__() is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "file").write_text("1")
+    subprocess.run([*git, "add", "file"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "m"], check=True)
+    clean = code_commit.__wrapped__()
+    assert clean is not None and re.fullmatch("[0-9a-f]{40}", clean)
+    (tmp_path / "file").write_text("2")
+    assert code_commit.__wrapped__() == f"{clean}-dirty"
+    monkeypatch.setenv("PATH", "")
+    assert code_commit.__wrapped__() is None

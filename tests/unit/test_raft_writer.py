@@ -1,6 +1,6 @@
 from collections import Counter
 
-from data_pipelines.raft_examples import RaftConfig
+from data_pipelines.raft_examples import RaftConfig, shown_passage
 from data_pipelines.raft_writer import RaftWriter
 from data_pipelines.teachers import TeacherResult, WrittenQuestion
 from rayraft.records import Chunk, Passage
@@ -43,6 +43,9 @@ class WholeSearch:
     def __init__(self):
         self.groups = []
 
+    def read(self, chunk_ids):
+        return [shown_passage(CHUNKS[i]) for i in chunk_ids]
+
     def search(self, queries, k, *, groups):
         self.groups.append(tuple(groups))
         found = [
@@ -52,14 +55,10 @@ class WholeSearch:
         return [found[:k] for _ in queries]
 
 
-def read(ids):
-    return {i: CHUNKS[i] for i in ids}
-
-
 def writer(teacher=None, search=None, **settings):
     config = RaftConfig(**settings)
     return RaftWriter(
-        teacher or OneQuestionTeacher(), search or WholeSearch(), read, list(CHUNKS), config
+        teacher or OneQuestionTeacher(), search or WholeSearch(), list(CHUNKS), config
     )
 
 

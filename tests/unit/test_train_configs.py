@@ -5,7 +5,7 @@ import yaml
 
 from rayraft.config import load
 from rayraft.errors import ConfigError
-from train.config import TrainConfig, learning_rate
+from train.config import TrainConfig, deciding_settings, learning_rate
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "train").glob("lora*.yaml"))
@@ -67,3 +67,23 @@ def test_learning_rate_rises_then_falls_to_its_end() -> None:
 def test_shortest_runs_have_a_rate_too(total: int) -> None:
     config = TrainConfig()
     assert all(0 < learning_rate(s, total, config) <= config.learning_rate for s in range(total))
+
+
+@pytest.mark.parametrize(
+    ("override", "decides"),
+    [
+        ("collective_timeout_s=900", False),
+        ("max_failures=5", False),
+        ("workers.count=8", False),
+        ("zero_stage=3", False),
+        ("log_every_steps=1", False),
+        ("base_model=other", False),  # its digest counts, not its name
+        ("seed=1", True),
+        ("lora.r=8", True),
+        ("global_batch_size=64", True),
+        ("micro_batch_tokens=8192", True),
+    ],
+)
+def test_a_run_is_another_run_only_by_what_its_steps_compute(override: str, decides: bool) -> None:
+    other = deciding_settings(load(TrainConfig, None, [override]))
+    assert (other != deciding_settings(TrainConfig())) is decides

@@ -1,0 +1,71 @@
+"""The shipped model is the one its manifest names."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import rayraft.mini
+from rayraft.errors import ArtifactMismatch, InputError
+from rayraft.manifests import MANIFEST, Manifest
+from rayraft.models.base import MINI, base_digest, load_base
+from rayraft.models.model_manifest import verify_model, write_model_manifest
+from train.mini import write_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def test_the_shipped_files_are_those_of_the_manifest() -> None:
+    manifest = verify_model.__wrapped__(rayraft.mini.WEIGHTS)
+    there = {path.name for path in rayraft.mini.WEIGHTS.iterdir()}
+    assert set(manifest.files) == there - {MANIFEST}
+
+
+def test_a_manifest_does_not_change_what_adapters_are_bound_to(folder: Path) -> None:
+    before = base_digest(str(folder))
+    write_model_manifest(folder, Manifest(kind="model"))
+    assert base_digest(str(folder)) == before
+
+
+def test_a_changed_or_missing_file_is_refused(folder: Path) -> None:
+    with pytest.raises(ArtifactMismatch, match=r"manifest\.json is missing"):
+        verify_model(folder)
+    assert write_model_manifest(folder, Manifest(kind="model")).files.keys() == {
+        "config.json",
+        "model.safetensors",
+    }
+    assert verify_model(folder).kind == "model"
+    (folder / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(ArtifactMismatch, match=r"model\.safetensors: sha256 is"):
+        verify_model.__wrapped__(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ArtifactMismatch, match=r"model\.safetensors is missing"):
+        verify_model.__wrapped__(folder)
+
+
+def test_loading_mini_refuses_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(rayraft.mini.WEIGHTS, tmp_path / "weights")
+    (copy / "generation_config.json").write_text("{}")
+    monkeypatch.setattr(rayraft.mini, "WEIGHTS", copy)
+    with pytest.raises(ArtifactMismatch, match="generation_config"):
+        load_base(MINI, "fp32")
+
+
+def test_the_manifest_of_another_runs_weights_is_not_written(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    with pytest.raises(InputError, match="is the run finished"):
+        write_manifest(tmp_path, run, folder)
+    (run / "training.json").write_text(json.dumps({"config": {}, "curves": []}))
+    (run / "model" / "model.safetensors").write_bytes(b"made")
+    with pytest.raises(InputError, match="not the weights"):
+        write_manifest(tmp_path, run, folder)
+    assert not (folder / MANIFEST).exists()

@@ -1,0 +1,76 @@
+"""Every command that has a configuration takes `section.key=value`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rayraft.cli import build_app
+
+COMMANDS = {
+    "ingest": (["{missing}", "--store", "{missing}"], "chunking.chunk_tokens=120"),
+    "search": (["words", "--store", "{missing}"], "candidates=100"),
+    "raft": (["--store", "{missing}"], "teacher.max_new_tokens=8"),
+    "train": (["--store", "{missing}", "--dry-run"], "lora.r=8"),
+    "evaluate": (["--store", "{missing}", "--questions", "{missing}"], "max_new_tokens=8"),
+    "serve": (["--store", "{missing}"], "retriever.retrieval.candidates=100"),
+}
+WITHOUT_A_CONFIGURATION = {"ask", "demo"}
+
+
+def run(command: str, override: str, folder: Path) -> tuple[int, str]:
+    arguments = [text.format(missing=folder / "missing") for text in COMMANDS[command][0]]
+    result = CliRunner().invoke(build_app(), [command, *arguments, override])
+    return result.exit_code, result.output + result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_key_is_refused(command: str, tmp_path: Path) -> None:
+    code, said = run(command, "nowhere=1", tmp_path)
+    assert code == 2
+    assert "unknown key nowhere" in said
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"serve"}))
+def test_an_override_is_accepted_and_what_is_wrong_is_something_else(
+    command: str, tmp_path: Path
+) -> None:
+    code, said = run(command, COMMANDS[command][1], tmp_path)
+    if command == "train":
+        assert code == 0
+        assert "  r: 8" in said
+    else:
+        assert code == 2
+        assert "missing" in said and "unknown" not in said and "Usage" not in said
+
+
+def test_a_value_out_of_bounds_names_field_and_value(tmp_path: Path) -> None:
+    for command, override in [
+        ("evaluate", "max_new_tokens=0"),
+        ("search", "candidates=0"),
+        ("evaluate", "gpus_per_actor=-1"),
+    ]:
+        code, said = run(command, override, tmp_path)
+        assert code == 2
+        assert override in said
+
+
+def test_an_option_of_evaluate_wins_over_an_override_and_that_over_the_file(
+    tmp_path: Path,
+) -> None:
+    from train.evaluate_command import _settings
+
+    path = tmp_path / "evaluate.yaml"
+    path.write_text("k: 2\nmax_new_tokens: 7\nseed: 3\nmodes: [rag]\n", encoding="utf-8")
+    options: dict[str, Any] = {"modes": None, "k": 9, "actors": None}
+    settings = _settings(path, ["max_new_tokens=8", "k=5"], options, golden=True)
+    assert (settings.k, settings.max_new_tokens, settings.seed) == (9, 8, 3)
+    assert settings.modes == ("rag", "golden")
+    options["modes"] = "closed_book, rag"
+    assert _settings(path, [], options, golden=False).modes == ("closed_book", "rag")
+
+
+def test_every_command_is_here_or_has_no_configuration() -> None:
+    names = {info.name for info in build_app().registered_commands if info.name}
+    assert names == set(COMMANDS) | WITHOUT_A_CONFIGURATION

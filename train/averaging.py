@@ -1,7 +1,7 @@
 """The mean of a run's weights at its checkpoints: a better model than the last of them.
 
-Source: stochastic weight averaging, arXiv 1803.05407. The mean is kept beside each checkpoint, so that
-a resumed run goes on with it.
+Source: stochastic weight averaging, arXiv 1803.05407. The mean is kept beside each checkpoint, so
+that a resumed run goes on with it.
 """
 
 from pathlib import Path

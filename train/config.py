@@ -91,6 +91,9 @@ class TrainConfig(Config):
     """Validation loss at these steps; it is always measured at the end."""
     checkpoint_every_steps: int | None = Field(default=None, ge=1)
     """None: only at the end."""
+    average_from_step: int | None = Field(default=None, ge=1)
+    """The result is the mean of the weights at all checkpoints from this step on; None takes the
+    last. Helps where a model is trained long on little data."""
     max_failures: int = Field(default=2, ge=-1)
     """Restarts from the last checkpoint after a worker died; -1 is without limit."""
     collective_timeout_s: int = Field(default=300, ge=10)
@@ -139,7 +142,10 @@ def deciding_settings(config: TrainConfig) -> dict[str, Any]:
     The base model counts by its digest and not by its name, so callers add the one and this
     leaves out the other.
     """
-    return config.model_dump(mode="json", exclude={*FREE_SETTINGS, "base_model"})
+    free = {*FREE_SETTINGS, "base_model"}
+    if config.average_from_step is not None:
+        free.remove("checkpoint_every_steps")  # it says which weights are averaged
+    return config.model_dump(mode="json", exclude=free)
 
 
 def learning_rate(step: int, total_steps: int, config: TrainConfig) -> float:

@@ -22,6 +22,7 @@ from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.resources import count_actors
 from data_pipelines.retrieval import HybridRetriever
 from data_pipelines.runs import new_run
+from data_pipelines.stores import store_uri
 from rayraft.answering import AnswerSettings
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
@@ -91,7 +92,7 @@ def plan_evaluation(
     version = KnowledgeBase.open(store).version
     adapters = choose_adapters(store, config)
     name = new_run(store, "eval", run, version)
-    return EvaluationPlan(store, version, questions, config, name, adapters)
+    return EvaluationPlan(store_uri(store), version, questions, config, name, adapters)
 
 
 def run_evaluation(plan: EvaluationPlan, progress: Advance = no_progress) -> Evaluation:

@@ -22,6 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from rayraft.errors import ArtifactMismatch, InputError
 from rayraft.models.base import base_digest, load_base
 from rayraft.records import digest
+from train.averaging import WeightMean
 from train.checkpoints import STATE, TrainState, gather_weights, save_state
 from train.config import TrainConfig, deciding_settings
 from train.failures import NoRetryOfOwnErrors, own_errors
@@ -143,13 +144,14 @@ def train_worker(settings: dict[str, Any]) -> None:
     fingerprint = _fingerprint(config, rows)
     _same_everywhere(fingerprint)
     place = RunPlace(**settings["place"])
-    hooks = Hooks(
-        on_point=lambda point: _show(point, place, world),
-        on_checkpoint=lambda metrics, state, engine: _report(metrics, state, engine, config),
-    )
     with ExitStack() as stack:
         checkpoint = ray.train.get_checkpoint()
         folder = stack.enter_context(checkpoint.as_directory()) if checkpoint else None
+        mean = WeightMean.load(Path(folder) if folder else None)
+        hooks = Hooks(
+            on_point=lambda point: _show(point, place, world),
+            on_checkpoint=partial(_report, mean=mean, config=config),
+        )
         task = Task(
             config,
             prepare_model(base, config),
@@ -161,16 +163,23 @@ def train_worker(settings: dict[str, Any]) -> None:
         run(task, world, hooks)
 
 
-def _report(metrics: Point, state: TrainState, engine: Any, config: TrainConfig) -> None:
+def _report(
+    metrics: Point, state: TrainState, engine: Any, mean: WeightMean, config: TrainConfig
+) -> None:
     is_first = ray.train.get_context().get_world_rank() == 0
+    averaged = config.average_from_step is not None and state.step >= config.average_from_step
+    last = state.step == state.total_steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_state(engine, state, folder, writes=is_first)
-        if state.step == state.total_steps:
-            weights = gather_weights(engine)
-            if is_first:
-                (folder / EXPORT).mkdir()
-                export_model(engine.module, weights, config, folder / EXPORT)
+        weights = gather_weights(engine) if averaged or last else {}
+        if averaged and is_first:
+            mean.add(weights)
+            mean.save(folder)
+        if last and is_first:
+            (folder / EXPORT).mkdir()
+            made = mean.tensors if averaged else weights
+            export_model(engine.module, made, config, folder / EXPORT)
         checkpoint = ray.train.Checkpoint.from_directory(folder) if is_first else None
         ray.train.report(metrics, checkpoint=checkpoint)
 

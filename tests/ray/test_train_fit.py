@@ -17,6 +17,7 @@ import train.fit
 from rayraft.config import load
 from rayraft.errors import ConfigError
 from tests.ray.tiny_models import copying_rows, save_seq2seq
+from train.averaging import WeightMean
 from train.config import TrainConfig
 from train.fit import CURVE, FitResult, RunPlace, fit_rows
 from train.loop import World
@@ -139,6 +140,29 @@ def test_result_has_metrics_curve_and_a_loadable_model(
     trained = weights(undisturbed)
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, trained[f"weight.{name}"]), name
+
+
+def test_an_averaged_run_gives_the_mean_of_its_checkpoints(
+    undisturbed: FitResult, base: str, storage: str, tmp_path: Path
+) -> None:
+    config = settings(base, "average_from_step=8")
+    averaged = fit_rows(config, copying_rows(60), RunPlace(storage, "averaged"))
+    assert_same_end(averaged, undisturbed)  # training itself goes on from the last weights
+    folders = (Path(storage) / "averaged").glob("checkpoint_2*/state.safetensors")
+    eighth, twelfth = (load_file(path) for path in folders)
+    made = load_file(averaged.export_to(tmp_path) / "model.safetensors")
+    for name, tensor in made.items():
+        expected = (eighth[f"weight.{name}"] + twelfth[f"weight.{name}"]) / 2
+        torch.testing.assert_close(tensor, expected, msg=name)
+
+
+def test_a_mean_goes_on_from_its_file(tmp_path: Path) -> None:
+    mean = WeightMean.load(None)
+    for value in (1.0, 2.0, 6.0, 7.0):
+        mean.add({"w": torch.full((2,), value)})
+        mean.save(tmp_path)
+        mean = WeightMean.load(tmp_path)
+    assert mean.tensors["w"].tolist() == [4.0, 4.0]
 
 
 def test_one_worker_computes_what_two_do(undisturbed: FitResult, base: str, storage: str) -> None:

@@ -10,14 +10,18 @@ import httpx2
 import numpy as np
 import openai
 import pytest
+from typer.testing import CliRunner
 
 from data_pipelines.artifacts import publish
 from data_pipelines.kb import KnowledgeBase
+from rayraft.client import ask_service
 from rayraft.errors import RayraftError
 from rayraft.manifests import Manifest
 from rayraft.models.embedder import Embedder
 from rayraft.prompts import ABSTAIN, prompt_digest
-from tests.ray.serve_fakes import ScriptedModel, free_port
+from rayraft.protocols import AskRequest
+from serve.__main__ import app
+from tests.ray.live_service import chat, said, start_service, version_of
 from tests.ray.serve_store import make_store
 
 VIETNAM = "What is the rail allowance in Vietnam?"
@@ -30,33 +34,9 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(ray_cluster, store):
-    """A running application; its generator takes four requests and queues four."""
     import ray.serve
 
-    from serve.app import compose
-    from serve.config import AppConfig
-    from serve.deployments import Generator
-
-    class ScriptedGenerator(Generator):
-        @staticmethod
-        def load_model(config):
-            return ScriptedModel()
-
-    few = {"max_ongoing_requests": 4, "max_queued_requests": 4, "num_cpus": 0.2}
-    sections = {
-        "store": store,
-        "answering": {"adapter_poll_s": 0.1},
-        "retriever": {"wait_s": 2, "poll_s": 0.3, "scale": {"num_cpus": 0.2}},
-        "generator": {"scale": few},
-    }
-    config = AppConfig.model_validate(sections)
-    port = free_port()
-    quiet = {"log_level": "WARNING", "enable_access_log": False}
-    http = {"host": "127.0.0.1", "port": port}
-    ray.serve.start(proxy_location="HeadOnly", http_options=http, logging_config=quiet)
-    app = compose(config, ScriptedGenerator)
-    ray.serve.run(app, name="rayraft", route_prefix="/", logging_config=quiet)
-    yield f"http://127.0.0.1:{port}"
+    yield start_service(store)
     ray.serve.shutdown()
 
 
@@ -70,22 +50,6 @@ def http(url):
 def client(url):
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60) as client:
         yield client
-
-
-def chat(client, question, model="rayraft/rag", **options):
-    return client.chat.completions.create(
-        model=model,
-        messages=[{"role": "user", "content": question}],
-        extra_body={"rayraft": options},
-    )
-
-
-def said(completion):
-    return completion.choices[0].message.content
-
-
-def version_of(http):
-    return http.get("/readyz").json()["kb_version"]
 
 
 def test_chat_answers_from_a_document_and_cites_it(client, http):
@@ -270,10 +234,6 @@ def test_bad_json_and_unknown_model_through_the_proxy(http):
 
 
 def test_ask_command_speaks_to_the_service(url):
-    from typer.testing import CliRunner
-
-    from serve.__main__ import app
-
     arguments = ["ask", VIETNAM, "--url", url, "--mode", "rag", "--explain"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -286,8 +246,5 @@ def test_ask_command_speaks_to_the_service(url):
 
 
 def test_local_client_maps_service_errors(url):
-    from rayraft.client import ask_service
-    from rayraft.protocols import AskRequest
-
     with pytest.raises(RayraftError, match="1000000000"):
         ask_service(url, AskRequest(question="Q", mode="rag", min_kb_version=10**9))

@@ -85,7 +85,8 @@ def search(
     ] = None,
 ) -> None:
     """Shows the passages that a question finds."""
-    from data_pipelines.retrieval import HybridRetriever, RetrievalConfig
+    from data_pipelines.config import RetrievalConfig
+    from data_pipelines.retrieval import HybridRetriever
     from rayraft.config import load
 
     conditions = parse_where(where)

@@ -1,8 +1,9 @@
-"""Configuration of the ingest job."""
+"""Configuration of the ingest job and of retrieval."""
 
 from pydantic import Field
 
 from rayraft.config import Config
+from rayraft.fusion import RRF_K
 
 
 class ChunkingConfig(Config):
@@ -40,3 +41,16 @@ class IngestConfig(Config):
     reading: ReadingConfig = ReadingConfig()
     chunking: ChunkingConfig = ChunkingConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
+
+
+class RetrievalConfig(Config):
+    """How the two searches are combined."""
+
+    candidates: int = Field(default=50, ge=1, le=1000)
+    """Chunks taken from each search before fusion; at least `k` are taken."""
+    rrf_k: int = Field(default=RRF_K, ge=1)
+    """Damping constant of reciprocal rank fusion."""
+    dense_weight: float = Field(default=1.0, ge=0)
+    """Weight of the dense list in the fusion."""
+    sparse_weight: float = Field(default=1.0, ge=0)
+    """Weight of the BM25 list in the fusion."""

@@ -12,15 +12,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
+from data_pipelines.config import RetrievalConfig
 from data_pipelines.filters import Where
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import check_embedder
 from data_pipelines.memory_index import ChunkRows, MemoryIndex
-from rayraft.config import Config
 from rayraft.errors import InputError, NotFoundError
-from rayraft.fusion import RRF_K, reciprocal_rank_fusion
+from rayraft.fusion import reciprocal_rank_fusion
 from rayraft.models.spec import EmbedderSpec
 from rayraft.records import Passage
 
@@ -38,19 +37,6 @@ class TextEmbedder(Protocol):
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """float32 [n, dim], L2-normalised."""
         ...
-
-
-class RetrievalConfig(Config):
-    """How the two searches are combined."""
-
-    candidates: int = Field(default=50, ge=1, le=1000)
-    """Chunks taken from each search before fusion; at least `k` are taken."""
-    rrf_k: int = Field(default=RRF_K, ge=1)
-    """Damping constant of reciprocal rank fusion."""
-    dense_weight: float = Field(default=1.0, ge=0)
-    """Weight of the dense list in the fusion."""
-    sparse_weight: float = Field(default=1.0, ge=0)
-    """Weight of the BM25 list in the fusion."""
 
 
 @dataclass

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from data_pipelines.config import RetrievalConfig
 from rayraft.config import Config
 from rayraft.router import RouterConfig
 
@@ -86,6 +87,8 @@ class RetrieverConfig(Config):
     threads: int = Field(default=1, ge=1)
     """Torch threads of the embedder, and searches at the same time; only their short way through
     the index in memory is one at a time."""
+    retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
+    """How dense search and BM25 are combined."""
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=64, num_cpus=0.5)
     )

@@ -28,7 +28,7 @@ class Retriever:
         self._config = config
         self._store = store
         self._embedder = Embedder.load(kb.embedder.name, threads=config.threads)
-        self._retriever = HybridRetriever(kb, self._embedder)
+        self._retriever = HybridRetriever(kb, self._embedder, config.retrieval)
         self._follower = Follower(self._retriever.refresh, config.poll_s)
         self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="search")
 

@@ -2,10 +2,10 @@
 
 import random
 
-from data_pipelines.config import ChunkingConfig
+from data_pipelines.config import ChunkingConfig, RetrievalConfig
 from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.retrieval import HybridRetriever, RetrievalConfig
+from data_pipelines.retrieval import HybridRetriever
 from rayraft.records import Document, Passage
 from tests.ray.hash_embedder import HashEmbedder
 

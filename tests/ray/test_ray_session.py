@@ -52,7 +52,9 @@ def failing(where: str) -> Callable[[], None]:
     def command() -> None:
         with ray_session():
             rows = ray.data.from_items([{"x": 1}])
-            rows.map_batches(Actor, compute=ray.data.ActorPoolStrategy(size=1)).take_all()
+            # No CPU: the error's traceback may keep the actor alive, and the next tests need both.
+            one = ray.data.ActorPoolStrategy(size=1)
+            rows.map_batches(Actor, compute=one, num_cpus=0).take_all()
 
     return command
 

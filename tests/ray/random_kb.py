@@ -7,7 +7,7 @@ from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.retrieval import HybridRetriever
 from rayraft.records import Document, Passage
-from tests.ray.hash_embedder import HashEmbedder
+from tests.ray.hash_embedder import SPEC, HashEmbedder
 
 WORDS = [
     "oil",
@@ -39,6 +39,14 @@ def random_document(number: int, generator: random.Random) -> Document:
 
 def put(kb: KnowledgeBase, documents: list[Document]) -> int:
     return ingest_documents(documents, kb, HashEmbedder(), CHUNKING)
+
+
+def random_kb(store: str) -> KnowledgeBase:
+    """Sixty documents in a new store."""
+    kb = KnowledgeBase.create_or_open(store, SPEC)
+    generator = random.Random(0)
+    put(kb, [random_document(number, generator) for number in range(60)])
+    return kb
 
 
 def retriever(kb: KnowledgeBase, **config: float) -> HybridRetriever:

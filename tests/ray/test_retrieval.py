@@ -1,4 +1,4 @@
-"""Hybrid retrieval against brute force: filters before the top k, refreshed equals fresh."""
+"""Hybrid retrieval against brute force: filters before the top k."""
 
 import random
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.ray.random_kb import (
     GROUPS,
     WORDS,
     put,
-    random_document,
+    random_kb,
     readable,
     retriever,
     search,
@@ -26,10 +26,7 @@ from tests.ray.random_kb import (
 
 @pytest.fixture
 def kb(tmp_path: Path) -> KnowledgeBase:
-    kb = KnowledgeBase.create_or_open(str(tmp_path), SPEC)
-    generator = random.Random(0)
-    put(kb, [random_document(number, generator) for number in range(60)])
-    return kb
+    return random_kb(str(tmp_path))
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -10,11 +10,11 @@ import pytest
 from data_pipelines.ingest import delete_document
 from data_pipelines.kb import KnowledgeBase
 from rayraft.records import Document
-from tests.ray.hash_embedder import SPEC
 from tests.ray.random_kb import (
     WORDS,
     put,
     random_document,
+    random_kb,
     retriever,
     search,
 )
@@ -22,10 +22,7 @@ from tests.ray.random_kb import (
 
 @pytest.fixture
 def kb(tmp_path: Path) -> KnowledgeBase:
-    kb = KnowledgeBase.create_or_open(str(tmp_path), SPEC)
-    generator = random.Random(0)
-    put(kb, [random_document(number, generator) for number in range(60)])
-    return kb
+    return random_kb(str(tmp_path))
 
 
 @pytest.mark.parametrize("seed", range(4))

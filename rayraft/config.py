@@ -86,6 +86,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
     """Sets each `section.key=value` in the nested mapping `values`; the value is parsed as YAML.
 
+    An item of a list is named by its place: `stages.0.rows=100`.
+
     Raises:
         ConfigError: Not of this form.
     """
@@ -98,12 +100,22 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not sep or not key:
         raise ConfigError(f"override {override!r}: expected section.key=value")
     *parents, leaf = key.split(".")
-    node = values
+    node: Any = values
     for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
+        if isinstance(node, list):
+            node = node[_place(override, parent, node)]
+        else:
+            node = node.setdefault(parent, {})
+        if not isinstance(node, dict | list):
             raise ConfigError(f"override {override!r}: {parent} is not a section")
     try:
-        node[leaf] = yaml.safe_load(raw)
+        value = yaml.safe_load(raw)
     except NOT_YAML as exc:
         raise ConfigError(f"override {override!r}: value is not YAML") from exc
+    node[_place(override, leaf, node) if isinstance(node, list) else leaf] = value
+
+
+def _place(override: str, name: str, items: list[Any]) -> int:
+    if not (name.isascii() and name.isdigit()) or int(name) >= len(items):
+        raise ConfigError(f"override {override!r}: {name} is not from 0 to {len(items) - 1}")
+    return int(name)

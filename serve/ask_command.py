@@ -10,18 +10,23 @@ from rich.markup import escape
 from rich.table import Table
 
 from rayraft.commands import clear_errors
+from rayraft.config import load
 from rayraft.errors import InputError
 from rayraft.protocols import AskRequest
 from rayraft.records import Answer
+from serve.config import AppConfig
 
 EPILOG = (
     'Examples: `rayraft ask "How long may I stay?" --store .rayraft/store --explain`\n\n'
-    '`rayraft ask "How long may I stay?" --url http://127.0.0.1:8000 --mode rag`'
+    '`rayraft ask "How long may I stay?" --url http://127.0.0.1:8000 --mode rag`\n\n'
+    '`rayraft ask "How long may I stay?" --store .rayraft/store retriever.retrieval.candidates=100 '
+    "api.max_new_tokens=48`"
 )
 DEFAULT_URL = "http://127.0.0.1:8000"
 """Where `rayraft serve` listens unless it is told otherwise."""
 _URL_OPTION = f"Answer by the service at this URL; {DEFAULT_URL} without --store."
-_MODEL_OPTION = "Base model for --store: mini, a folder, or a model of the hub."
+_MODEL_OPTION = "Base model for --store: mini, a folder, or a model of the hub; mini without."
+_OVERRIDES = "Settings for --store as section.key=value, named as those of `rayraft serve`."
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +43,8 @@ def ask(  # noqa: PLR0913 - each parameter is one option
     k: Annotated[int, typer.Option(min=1, max=50, help="Passages to retrieve.")] = 4,
     group: Annotated[list[str] | None, typer.Option(help="Group of the asker; repeatable.")] = None,
     explain: Annotated[bool, typer.Option(help="Show mode, citations, passages, times.")] = False,
-    base_model: Annotated[str, typer.Option(help=_MODEL_OPTION)] = "mini",
+    base_model: Annotated[str | None, typer.Option(help=_MODEL_OPTION)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help=_OVERRIDES)] = None,
 ) -> None:
     """Answers one question."""
     if store is not None and url is not None:
@@ -47,17 +53,36 @@ def ask(  # noqa: PLR0913 - each parameter is one option
         )
     if not question.strip():
         raise InputError("question: it is empty")
-    groups = tuple(group or ())
-    request = AskRequest(question=question, mode=mode, adapter=adapter, k=k, groups=groups)
+    settings = _settings(store, base_model, overrides or [])
+    request = AskRequest(
+        question=question,
+        mode=mode,
+        adapter=adapter,
+        k=k,
+        groups=tuple(group or ()),
+        max_new_tokens=settings.api.max_new_tokens,
+    )
     if store is None:
         given = _ask_service(url, request, explain)
     else:
         from serve.local import answer_locally
 
-        given = asyncio.run(answer_locally(store, base_model, request))
+        given = asyncio.run(answer_locally(store, settings, request))
     typer.echo(given.text)
     if explain:
         show_explanation(given, Console(highlight=False))
+
+
+def _settings(store: str | None, base_model: str | None, overrides: list[str]) -> AppConfig:
+    """What `rayraft serve` would make of the overrides."""
+    if store is None and (overrides or base_model is not None):
+        given = overrides[0] if overrides else f"--base-model {base_model}"
+        raise InputError(f"{given!r}: a running service has its own settings; it needs --store")
+    settings = load(AppConfig, overrides=overrides)
+    if base_model is None:
+        return settings
+    generator = settings.generator.model_copy(update={"base_model": base_model})
+    return settings.model_copy(update={"generator": generator})
 
 
 def _ask_service(url: str | None, request: AskRequest, with_passages: bool) -> Answer:

@@ -6,26 +6,39 @@ from data_pipelines.in_process import retrieve_from
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.published_adapters import fitting_adapters
 from data_pipelines.retrieval import HybridRetriever
-from rayraft.answering import AskRequest, GeneratedPiece, answer
+from rayraft.answering import AnswerSettings, AskRequest, GeneratedPiece, answer
 from rayraft.models.embedder import Embedder
 from rayraft.models.text import TextModel
+from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import Message
 from rayraft.records import Answer
-from serve.adapters import LATEST, AdapterCatalog, AdapterLoader
+from serve.adapters import AdapterCatalog, AdapterLoader
+from serve.config import AppConfig
 from serve.engine import TextEngine
 
 
-async def answer_locally(store: str, base_model: str, request: AskRequest) -> Answer:
-    """The answer from a store.
+async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -> Answer:
+    """The answer from a store, by the settings of the service except those of replicas and HTTP.
 
     Raises:
         NotFoundError: There is no knowledge base, base model, mode or adapter of that name.
     """
     kb = KnowledgeBase.open(store)
-    retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name))
-    model = TextModel.load(base_model)
+    embedder = Embedder.load(kb.embedder.name)
+    retriever = HybridRetriever(kb, embedder, settings.retriever.retrieval)
+    answering, generator = settings.answering, settings.generator
+    model = TextModel.load(
+        generator.base_model,
+        device=generator.device,
+        dtype=generator.dtype,
+        threads=generator.threads,
+    )
     engine = TextEngine(model, AdapterLoader(store))
-    catalog = AdapterCatalog(lambda: fitting_adapters(store, model.base_digest), LATEST, 60)
+    catalog = AdapterCatalog(
+        lambda: fitting_adapters(store, model.base_digest),
+        answering.default_adapter,
+        answering.adapter_poll_s,
+    )
 
     async def generate(
         messages: list[Message], adapter: str | None, max_new_tokens: int
@@ -34,7 +47,11 @@ async def answer_locally(store: str, base_model: str, request: AskRequest) -> An
 
     try:
         return await answer(
-            request, retrieve_from(retriever), generate, catalog.default(request.adapter)
+            request,
+            retrieve_from(retriever),
+            generate,
+            catalog.default(request.adapter),
+            AnswerSettings(PromptBudget(answering.max_prompt_tokens), answering.rule),
         )
     finally:
         engine.close()

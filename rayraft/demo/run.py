@@ -50,6 +50,8 @@ class DemoSettings:
     chunks: int
     train_steps: int
     port: int
+    overrides: dict[str, list[str]]
+    """Settings of each stage, after the demo's own."""
 
 
 class Demo:
@@ -79,9 +81,10 @@ class Demo:
 
     def _build(self) -> None:
         self._title("Knowledge base: read, chunk, embed, commit")
-        self._stage("data_pipelines", "ingest", str(self._corpus.documents))
+        self._ingest(self._corpus.documents)
         self._title("RAFT examples: questions, quotes, distractors")
-        self._stage("data_pipelines", "raft", f"max_chunks={self._settings.chunks}")
+        chunks = f"max_chunks={self._settings.chunks}"
+        self._stage("data_pipelines", "raft", chunks, *self._settings.overrides["raft"])
         train_steps = self._settings.train_steps
         for name, method, steps in (
             ("closed-book", "sft", SHORT_ROWS * train_steps),
@@ -98,6 +101,7 @@ class Demo:
                 name,
                 f"method={method}",
                 f"max_steps={steps}",
+                *self._settings.overrides["train"],
             )
 
     def _questions(self) -> Path:
@@ -114,8 +118,8 @@ class Demo:
 
     def _evaluate(self, questions: Path, when: str) -> dict[str, Any]:
         self._title(f"Evaluation: {when}")
-        modes = ",".join(MODES)
-        self._stage("train", "evaluate", "--questions", str(questions), "--modes", modes)
+        asked = ("--questions", str(questions), "--modes", ",".join(MODES))
+        self._stage("train", "evaluate", *asked, *self._settings.overrides["evaluate"])
         return newest_report(self._store / "evals")["modes"]  # type: ignore[no-any-return]
 
     def _serve_and_change(self) -> Path:
@@ -129,6 +133,7 @@ class Demo:
             asked = read_questions(self._corpus.questions)
             groups = sorted({group for question in asked for group in question.groups})
             arguments.append(f"api.default_groups={json.dumps(groups)}")
+        arguments += self._settings.overrides["serve"]
         with self._processes.service(arguments, log) as child:
             service = Service(f"http://127.0.0.1:{port}")
             seconds = service.wait_until_ready(lambda: child.poll() is None, READY_TIMEOUT_S)
@@ -147,7 +152,7 @@ class Demo:
             raise InputError(f"{updates}: no changed answer stands verbatim in its document")
         conversation.hold(edit)
         self._title("The rest of the update, while the service runs")
-        self._stage("data_pipelines", "ingest", str(updates / "documents"))
+        self._ingest(updates / "documents")
         deleted = (updates / "deleted.txt").read_text(encoding="utf-8").split("\n")
         conversation.delete([document_id for document_id in deleted if document_id.strip()])
         return updates / "questions.jsonl"
@@ -161,6 +166,10 @@ class Demo:
         conversation.hold(edits[0])
         conversation.put(edits[1:])
         return write_questions(self._work / "changed.jsonl", map(Edit.as_question, edits))
+
+    def _ingest(self, documents: Path) -> None:
+        overrides = self._settings.overrides["ingest"]
+        self._stage("data_pipelines", "ingest", str(documents), *overrides)
 
     def _stage(self, module: str, command: str, *arguments: str) -> None:
         seconds = self._processes.stage([module, command, *arguments, "--store", str(self._store)])

@@ -1,4 +1,4 @@
-"""Every command that has a configuration takes `section.key=value`."""
+"""Every command takes `section.key=value`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ COMMANDS = {
     "train": (["--store", "{missing}", "--dry-run"], "lora.r=8"),
     "evaluate": (["--store", "{missing}", "--questions", "{missing}"], "max_new_tokens=8"),
     "serve": (["--store", "{missing}"], "retriever.retrieval.candidates=100"),
+    "ask": (["Why?", "--store", "{missing}"], "api.max_new_tokens=8"),
+    "demo": (["{missing}"], "train.lora.r=8"),
 }
-WITHOUT_A_CONFIGURATION = {"ask", "demo"}
 
 
 def run(command: str, override: str, folder: Path) -> tuple[int, str]:
@@ -27,7 +28,8 @@ def run(command: str, override: str, folder: Path) -> tuple[int, str]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_key_is_refused(command: str, tmp_path: Path) -> None:
-    code, said = run(command, "nowhere=1", tmp_path)
+    override = "train.nowhere=1" if command == "demo" else "nowhere=1"
+    code, said = run(command, override, tmp_path)
     assert code == 2
     assert "unknown key nowhere" in said
 
@@ -50,10 +52,28 @@ def test_a_value_out_of_bounds_names_field_and_value(tmp_path: Path) -> None:
         ("evaluate", "max_new_tokens=0"),
         ("search", "candidates=0"),
         ("evaluate", "gpus_per_actor=-1"),
+        ("ask", "api.max_new_tokens=0"),
+        ("demo", "evaluate.k=0"),
+        ("demo", "stop=0"),
     ]:
         code, said = run(command, override, tmp_path)
         assert code == 2
-        assert override in said
+        assert override.removeprefix("evaluate.") in said
+
+
+def test_settings_of_another_process_are_refused(tmp_path: Path) -> None:
+    asked = CliRunner().invoke(build_app(), ["ask", "Why?", "api.max_new_tokens=8"])
+    assert asked.exit_code == 2
+    assert "--store" in asked.stderr
+
+
+def test_the_demo_hands_its_overrides_to_their_stages() -> None:
+    from rayraft.demo.overrides import by_stage
+
+    given = by_stage(["train.lora.r=8", "evaluate.k=6", "train.max_steps=3"])
+    assert given["train"] == ["lora.r=8", "max_steps=3"]
+    assert given["evaluate"] == ["k=6"]
+    assert given["ingest"] == given["raft"] == given["serve"] == []
 
 
 def test_an_option_of_evaluate_wins_over_an_override_and_that_over_the_file(
@@ -71,6 +91,6 @@ def test_an_option_of_evaluate_wins_over_an_override_and_that_over_the_file(
     assert _settings(path, [], options, golden=False).modes == ("closed_book", "rag")
 
 
-def test_every_command_is_here_or_has_no_configuration() -> None:
+def test_every_command_is_here() -> None:
     names = {info.name for info in build_app().registered_commands if info.name}
-    assert names == set(COMMANDS) | WITHOUT_A_CONFIGURATION
+    assert names == set(COMMANDS)

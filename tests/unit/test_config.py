@@ -43,6 +43,19 @@ def test_an_override_that_does_not_fit_is_named(override: str, said: str):
         load(Outer, None, [override])
 
 
+class Stages(Config):
+    stages: list[Inner]
+
+
+def test_an_item_of_a_list_is_overridden_by_its_place(tmp_path: Path):
+    path = tmp_path / "stages.yaml"
+    path.write_text("stages: [{size: 1}, {size: 2}]\n")
+    assert [inner.size for inner in load(Stages, path, ["stages.1.size=7"]).stages] == [1, 7]
+    for wrong in ("2", "-1", "x"):
+        with pytest.raises(ConfigError, match=rf"{wrong} is not from 0 to 1"):
+            load(Stages, path, [f"stages.{wrong}.size=7"])
+
+
 @pytest.mark.parametrize(
     "content",
     [b"name: [", b"- a\n- b\n", b"name: \xff\xfe", b"inner: {since: 2026-02-30}", b"[" * 1500],

@@ -24,7 +24,7 @@ INGEST_EPILOG = (
 SEARCH_EPILOG = (
     'Examples: `python -m data_pipelines search "return period" --store .rayraft/store`\n\n'
     '`python -m data_pipelines search "return period" --store .rayraft/store -k 3 '
-    """--where '{"region": "VN-HN"}' --group staff --explain candidates=100`"""
+    """--where '{"region": "VN-HN"}' --group staff --explain candidates=100 rerank=20`"""
 )
 
 REASONS = 5
@@ -86,17 +86,16 @@ def search(
 ) -> None:
     """Shows the passages that a question finds."""
     from data_pipelines.config import RetrievalConfig
-    from data_pipelines.retrieval import HybridRetriever
     from rayraft.config import load
 
     conditions = parse_where(where)
     settings = load(RetrievalConfig, None, overrides or ())
 
     from data_pipelines.kb import KnowledgeBase
-    from rayraft.models.embedder import Embedder
+    from data_pipelines.open_retriever import open_retriever
 
     kb = KnowledgeBase.open(store)
-    retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name), settings)
+    retriever = open_retriever(kb, settings)
     [passages] = retriever.search([query], k, where=conditions, groups=group or ())
     typer.echo(f"knowledge base version {retriever.version}, {len(passages)} passages")
     for number, passage in enumerate(passages, start=1):

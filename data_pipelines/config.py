@@ -54,3 +54,7 @@ class RetrievalConfig(Config):
     """Weight of the dense list in the fusion."""
     sparse_weight: float = Field(default=1.0, ge=0)
     """Weight of the BM25 list in the fusion."""
+    rerank: int = Field(default=0, ge=0, le=1000)
+    """How many of the fused list a reranker puts into a new order; 0 leaves the fused one."""
+    reranker: str = Field(default="mini-reranker", min_length=1)
+    """`mini-reranker`, a folder, or a cross-encoder of the hub."""

@@ -9,10 +9,10 @@ from typing import Any
 import ray
 
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.open_retriever import open_retriever
 from data_pipelines.openai_teacher import OpenAITeacher, openai_identity
 from data_pipelines.raft_examples import RaftConfig
 from data_pipelines.raft_writer import ChunkOutcome, RaftWriter
-from data_pipelines.retrieval import HybridRetriever
 from data_pipelines.teachers import (
     LocalTeacher,
     Teacher,
@@ -21,7 +21,6 @@ from data_pipelines.teachers import (
     local_identity,
 )
 from rayraft.errors import ArtifactMismatch
-from rayraft.models.embedder import Embedder
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,12 @@ class RaftActor:
     def __init__(self, job: RaftJob, visible: list[Any]) -> None:
         kb = KnowledgeBase.open(job.store, job.version)
         # One thread whatever the actor's CPUs: sums in another order are other questions.
-        embedder = Embedder.load(kb.embedder.name, threads=1)
+        retriever = open_retriever(kb, threads=1)
         teacher = load_teacher(job.config.teacher)
         if teacher.digest != job.teacher.digest:
             raise ArtifactMismatch(
                 f"teacher {teacher.name}: this machine has another version of it"
             )
-        retriever = HybridRetriever(kb, embedder)
         self._writer = RaftWriter(teacher, retriever, ray.get(visible[0]), job.config)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:

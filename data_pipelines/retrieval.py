@@ -1,7 +1,7 @@
-"""Hybrid retrieval: exact dense search and BM25, fused, with every filter before the top k.
+"""Hybrid retrieval: exact dense search and BM25, fused and reranked, every filter before the top k.
 
 The dense index and the rows' texts live in memory and follow the knowledge base by its deltas.
-It knows nothing of models but `embed`, and nothing of generation.
+It knows nothing of models but `embed` and `score`, and nothing of generation.
 """
 
 import logging
@@ -18,6 +18,7 @@ from data_pipelines.filters import Where
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import check_embedder
 from data_pipelines.memory_index import ChunkRows, MemoryIndex
+from data_pipelines.schema import embedded_text
 from rayraft.errors import InputError, NotFoundError
 from rayraft.fusion import reciprocal_rank_fusion
 from rayraft.models.spec import EmbedderSpec
@@ -36,6 +37,14 @@ class TextEmbedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """float32 [n, dim], L2-normalised."""
+        ...
+
+
+class TextReranker(Protocol):
+    """What retrieval needs of a reranker."""
+
+    def score(self, question: str, passages: Sequence[str]) -> FloatArray:
+        """float32 [n]: the higher, the better the passage answers."""
         ...
 
 
@@ -62,11 +71,16 @@ class HybridRetriever:
     """
 
     def __init__(
-        self, kb: KnowledgeBase, embedder: TextEmbedder, config: RetrievalConfig | None = None
+        self,
+        kb: KnowledgeBase,
+        embedder: TextEmbedder,
+        config: RetrievalConfig | None = None,
+        reranker: TextReranker | None = None,
     ) -> None:
         check_embedder(kb.embedder, embedder.spec, "knowledge base")
         self._embedder = embedder
         self._config = config or RetrievalConfig()
+        self._reranker = reranker
         self._refreshing = threading.Lock()
         self._lock = threading.Lock()  # of index and knowledge base: both are of one version
         self._kb = kb.snapshot()
@@ -113,7 +127,7 @@ class HybridRetriever:
             where: Conditions on metadata, `document_id` or `title`; all must hold. A chunk
                 without the field does not match.
             groups: Groups of the person who asks; chunks of other groups are never seen.
-            method: Both searches fused, or one of them.
+            method: Both searches fused (and reranked, if there is a reranker), or one of them.
 
         Raises:
             InputError: `k`, `where` or `method` is malformed.
@@ -122,7 +136,9 @@ class HybridRetriever:
             raise InputError(f"k={k}: must be at least 1")
         if method not in ("hybrid", "dense", "sparse"):
             raise InputError(f"method={method!r}: expected hybrid, dense or sparse")
-        depth = max(k, self._config.candidates) if method == "hybrid" else k
+        rerank = self._reranker if method == "hybrid" else None
+        kept = max(k, self._config.rerank) if rerank else k
+        depth = max(kept, self._config.candidates) if method == "hybrid" else k
         vectors = self._embedder.embed(queries) if method != "sparse" else None
         found = [_Hits({}, {}) for _ in queries]
         with self._lock:
@@ -137,7 +153,13 @@ class HybridRetriever:
             row_ids = None if mask is None else rows.row_ids[mask]
             for hits, query in zip(found, queries, strict=True):
                 hits.sparse = dict(kb.full_text_search(query, depth, row_ids=row_ids))
-        return [_passages(rows, hits, hits.fused(method, self._config)[:k]) for hits in found]
+        ranked = [_passages(rows, hits, hits.fused(method, self._config)[:kept]) for hits in found]
+        if rerank is None:
+            return ranked
+        return [
+            _reranked(rerank, query, passages)[:k]
+            for query, passages in zip(queries, ranked, strict=True)
+        ]
 
     def read(self, chunk_ids: Sequence[str]) -> list[Passage]:
         """The chunks with these ids, in their order, whoever may see them.
@@ -159,3 +181,12 @@ def _passages(rows: ChunkRows, hits: _Hits, ordered: list[tuple[str, float]]) ->
         )
         for row, (chunk_id, score) in zip(read, ordered, strict=True)
     ]
+
+
+def _reranked(reranker: TextReranker, query: str, passages: list[Passage]) -> list[Passage]:
+    """By the reranker's scores, best first; equal ones stay in the order they came in."""
+    if not passages:
+        return passages
+    scores = reranker.score(query, [embedded_text(p.title, p.text) for p in passages])
+    order = np.argsort(-scores, kind="stable")
+    return [passages[i].model_copy(update={"score": float(scores[i])}) for i in order]

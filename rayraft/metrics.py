@@ -83,6 +83,21 @@ def recall_at_k(
     return len(gold & set(retrieved_ids[:k])) / len(gold)
 
 
+def ndcg_at_k(retrieved_ids: Sequence[str], gold_ids: Sequence[str], k: int) -> float | None:
+    """Normalised discounted cumulative gain of the first `k` documents; None without gold.
+
+    A document is relevant (gain 1) if it is gold; one that comes twice counts where it comes first.
+    Source: Järvelin and Kekäläinen 2002, with the discount log2(rank + 1).
+    """
+    gold = set(gold_ids)
+    if not gold:
+        return None
+    ranked = list(dict.fromkeys(retrieved_ids))[:k]
+    gain = sum(1 / np.log2(rank + 1) for rank, i in enumerate(ranked, start=1) if i in gold)
+    ideal = sum(1 / np.log2(rank + 1) for rank in range(1, min(len(gold), k) + 1))
+    return float(gain / ideal)
+
+
 @dataclass(frozen=True)
 class AbstentionScore:
     """How well abstaining and being unanswerable agree; the positive class is unanswerable."""

@@ -21,14 +21,14 @@ class Retriever:
 
     def __init__(self, config: RetrieverConfig, store: str) -> None:
         from data_pipelines.kb import KnowledgeBase
-        from data_pipelines.retrieval import HybridRetriever
+        from data_pipelines.open_retriever import open_retriever
         from rayraft.models.embedder import Embedder
 
         kb = KnowledgeBase.open(store)
         self._config = config
         self._store = store
         self._embedder = Embedder.load(kb.embedder.name, threads=config.threads)
-        self._retriever = HybridRetriever(kb, self._embedder, config.retrieval)
+        self._retriever = open_retriever(kb, config.retrieval, config.threads, self._embedder)
         self._follower = Follower(self._retriever.refresh, config.poll_s)
         self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="search")
 

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 
 from data_pipelines.in_process import retrieve_from
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.open_retriever import open_retriever
 from data_pipelines.published_adapters import fitting_adapters
-from data_pipelines.retrieval import HybridRetriever
 from rayraft.answering import AnswerSettings, AskRequest, GeneratedPiece, answer
-from rayraft.models.embedder import Embedder
 from rayraft.models.text import TextModel
 from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import Message
@@ -24,8 +23,7 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
         NotFoundError: There is no knowledge base, base model, mode or adapter of that name.
     """
     kb = KnowledgeBase.open(store)
-    embedder = Embedder.load(kb.embedder.name)
-    retriever = HybridRetriever(kb, embedder, settings.retriever.retrieval)
+    retriever = open_retriever(kb, settings.retriever.retrieval)
     answering, generator = settings.answering, settings.generator
     model = TextModel.load(
         generator.base_model,

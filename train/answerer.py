@@ -5,18 +5,22 @@ Knows no Ray. A question is answered alone, so that its latency is that of one c
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from data_pipelines.in_process import Searcher, retrieve_from
 from rayraft.answering import AnswerSettings, answer
-from rayraft.metrics import recall_at_k, score_answer
+from rayraft.metrics import ndcg_at_k, recall_at_k, score_answer
 from rayraft.prompts import Message
 from rayraft.protocols import AdapterRef, AskRequest, GeneratedPiece, Retrieve, Retrieved
 from rayraft.records import Answer, Question, digest
-from train.evaluate_config import GOLDEN
-from train.report import EvalRow
+from train.eval_rows import EvalRow
+from train.evaluate_config import GOLDEN, SEARCH
+
+RANKED = 10
+"""Passages of mode search, whose order is scored."""
 
 
 class Model(Protocol):
@@ -58,6 +62,8 @@ class Answerer:
 
     def row(self, question: Question, mode: str) -> EvalRow:
         """The scored answer to one question."""
+        if mode == SEARCH:
+            return self._searched(question)
         given = asyncio.run(self._answer(question, mode))
         score = score_answer(given.text, given.abstained, question.answers)
         # Of what was shown: passages that the router or the prompt's length left out help nobody.
@@ -87,6 +93,31 @@ class Answerer:
             retrieve_ms=given.timings_ms.get("retrieve", 0.0),
             generate_ms=given.timings_ms.get("generate", 0.0),
             latency_ms=given.timings_ms["total"],
+        )
+
+    def _searched(self, question: Question) -> EvalRow:
+        """What is found for a question, scored without an answer."""
+        began = time.perf_counter()
+        (found,) = self._retriever.search(
+            [question.question], max(self._settings.k, RANKED), groups=tuple(question.groups)
+        )
+        milliseconds = (time.perf_counter() - began) * 1000
+        documents = [passage.document_id for passage in found]
+        shown = documents[: self._settings.k]
+        return EvalRow(
+            mode=SEARCH,
+            question_id=question.id,
+            kind=question.kind,
+            question=question.question,
+            answers=question.answers,
+            gold_ids=question.gold_ids,
+            recall_at_k=recall_at_k(shown, question.gold_ids),
+            ndcg_at_10=ndcg_at_k(documents, question.gold_ids, RANKED),
+            answered_by=SEARCH,
+            kb_version=self._retriever.version,
+            passage_ids=[passage.chunk_id for passage in found],
+            retrieve_ms=milliseconds,
+            latency_ms=milliseconds,
         )
 
     async def _answer(self, question: Question, mode: str) -> Answer:

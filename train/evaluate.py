@@ -17,25 +17,25 @@ import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.open_retriever import open_retriever
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.resources import count_actors
-from data_pipelines.retrieval import HybridRetriever
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
 from rayraft.answering import AnswerSettings
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
-from rayraft.models.embedder import Embedder
 from rayraft.models.text import TextModel
 from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest
 from train.answerer import Answerer, AskSettings
+from train.eval_rows import EvalRow, rows_table
 from train.evaluate_adapters import ChosenAdapters, choose_adapters
 from train.evaluate_config import EvaluateConfig
-from train.report import EvalRow, Figures, make_report, markdown, rows_table
+from train.report import Figures, make_report, markdown
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class EvaluateActor:
         self, store: str, version: int, settings: EvaluateConfig, chosen: ChosenAdapters
     ) -> None:
         kb = KnowledgeBase.open(store, version)
-        retriever = HybridRetriever(kb, Embedder.load(kb.embedder.name, threads=1))
+        retriever = open_retriever(kb, settings.retrieval, threads=1)
         model = TextModel.load(settings.base_model, threads=1)
         for adapter in chosen.distinct():
             _load_adapter(model, adapter)

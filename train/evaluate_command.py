@@ -18,7 +18,9 @@ EPILOG = (
     "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes raft "
     "--adapter support-v3 --limit 100 max_new_tokens=48`\n\n"
     "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes golden "
-    "--distractors 2`"
+    "--distractors 2`\n\n"
+    "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes search "
+    "retrieval.rerank=50`"
 )
 
 
@@ -34,7 +36,8 @@ def evaluate(  # noqa: PLR0913 - each parameter is an option
     ],
     config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
     modes: Annotated[
-        str | None, typer.Option(help="Of closed_book, rag, raft, auto and golden, with commas.")
+        str | None,
+        typer.Option(help="Of closed_book, rag, raft, auto, golden, search; with commas."),
     ] = None,
     adapter: Annotated[
         str | None, typer.Option(help="NAME or NAME-vN for raft and auto; the newest without.")

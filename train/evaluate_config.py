@@ -5,20 +5,23 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from data_pipelines.config import RetrievalConfig
 from rayraft.config import Config
 from rayraft.errors import InputError, NotFoundError
 from rayraft.records import MODES
 
 GOLDEN = "golden"
 """Mode of the evaluation alone: base model and passages of the golden documents."""
-ALL_MODES = (*MODES, GOLDEN)
+SEARCH = "search"
+"""Mode of the evaluation alone: retrieval without an answer."""
+ALL_MODES = (*MODES, GOLDEN, SEARCH)
 
 
 class EvaluateConfig(Config):
     """One evaluation."""
 
     modes: tuple[str, ...] = MODES
-    """Any of closed_book, rag, raft, auto, golden."""
+    """Any of closed_book, rag, raft, auto, golden, search."""
     base_model: str = Field(default="mini", min_length=1)
     adapter: str | None = None
     """`name` or `name-vN`, for raft and auto; None: the newest one that was trained on passages."""
@@ -29,6 +32,8 @@ class EvaluateConfig(Config):
     """Passages retrieved for a question."""
     golden_distractors: int = Field(default=0, ge=0, le=50)
     """Mode golden: hard distractors among the golden documents' passages."""
+    retrieval: RetrievalConfig = RetrievalConfig()
+    """How passages are searched."""
     max_new_tokens: int = Field(default=96, ge=1, le=4096)
     max_prompt_tokens: int = Field(default=1536, ge=128)
     """Passages that would make the prompt longer are left out, as in the service."""

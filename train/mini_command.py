@@ -1,4 +1,4 @@
-"""`python -m train mini`: retrain the shipped model."""
+"""`python -m train mini`: retrain the shipped models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,13 +29,15 @@ _MANIFEST_EXAMPLES = (
 
 def mini(
     data: Annotated[Path, typer.Option(help="Folder of question-answering sets.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; `model` in it is the result.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run; `model` and `reranker` in it are the result.")
+    ],
     config: Annotated[Path, typer.Option(help="Mixture and schedule.")] = SHIPPED,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="stages.0.section.key=value and so on.")
     ] = None,
 ) -> None:
-    """Retrains the shipped model from the MiniLM wheel (hours on 2 CPU cores)."""
+    """Retrains the shipped models from the MiniLM wheel (hours on 2 CPU cores)."""
     from rayraft.config import load
     from train.mini_config import MiniTraining
 
@@ -57,7 +59,7 @@ def mini_manifest(
     ] = None,
 ) -> None:
     """Writes manifest.json for the model of a finished run, or for a copy of its files."""
-    from train.mini import write_manifest
+    from train.mini_manifest import write_manifest
 
     folder = model or out / "model"
     manifest = write_manifest(data, out, folder)

@@ -7,7 +7,7 @@ from pydantic import Field
 from rayraft.config import Config
 from train.config import TrainConfig
 
-Task = Literal["read", "read_among", "abstain", "write_question", "closed_book"]
+Task = Literal["read", "read_among", "abstain", "write_question", "cloze", "closed_book"]
 
 
 class DataSet(Config):
@@ -48,7 +48,33 @@ class Stage(Config):
     train: TrainConfig
 
 
+class RerankSet(Config):
+    """One retrieval set: its questions, and the corpus that negatives are searched in."""
+
+    name: str = Field(min_length=1)
+    questions: int | None = Field(default=None, ge=1)
+    """At most so many of them."""
+
+
+class RerankStage(Config):
+    """The reranker's rows and schedule; it begins with the reader's encoder."""
+
+    sets: list[RerankSet] = Field(min_length=1)
+    candidates: int = Field(default=50, ge=2, le=1000)
+    """Hits of hybrid search that negatives are chosen from."""
+    negatives: int = Field(default=6, ge=1, le=63)
+    """Per question."""
+    max_tokens: int = Field(default=192, ge=32, le=512)
+    """Of a question with a passage; the passage's end is cut off."""
+    seed: int = Field(default=0, ge=0)
+    held_out: float = Field(default=0.02, gt=0, lt=0.5)
+    """Share of the train questions kept for the validation loss."""
+    train: TrainConfig
+
+
 class MiniTraining(Config):
     """The whole of `train/mini.yaml`."""
 
     stages: list[Stage] = Field(min_length=1)
+    """Of the reader and question writer."""
+    reranker: RerankStage | None = None

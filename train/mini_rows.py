@@ -7,6 +7,7 @@ Row `i` depends on `(seed, i)` alone. Tasks:
   the distractors are copies of the golden passage about somebody else.
 - abstain: the question with passages that do not hold the answer -> the fixed phrase.
 - write_question: passage and answer -> the question that a person asked.
+- cloze: a sentence of the passage with a gap; the rest of the passage -> quote and answer.
 - closed_book: no passage -> the fixed phrase; the base model has learned no facts to tell.
 """
 
@@ -22,9 +23,14 @@ from data_pipelines.sentences import Span, quote_around, split_sentences
 from rayraft.errors import InputError
 from rayraft.prompts import answer_messages, completion, question_messages
 from rayraft.records import Passage, digest
+from train.cloze import cloze
 from train.counterfactuals import Counterfactuals
 from train.features import Row
 from train.mini_config import DataSet, Mixture
+from train.passage_windows import locate, window
+
+CLOZE_TRIES = 20
+"""Passages looked at for a name that recurs, before a question is read instead."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,9 @@ class RowWriter:
         item = rng.choice(source.answerable)
         if task == "closed_book":
             return _reading_row(item.question, [], "", "")
-        if task == "read":
+        if task == "cloze" and (row := self._cloze(source, rng)):
+            return row
+        if task in ("read", "cloze"):
             golden, quote, answer = self._golden(source, item, rng)
             return _reading_row(item.question, [golden], quote, answer)
         if rng.random() < self.mixture.contrast and (
@@ -148,6 +156,17 @@ class RowWriter:
         rng.shuffle(passages)
         return _reading_row(item.question, passages, made.quote, answer)
 
+    def _cloze(self, source: Source, rng: random.Random) -> Row | None:
+        """From passages that train questions are about; None if nothing recurs in any of some."""
+        for _ in range(CLOZE_TRIES):
+            passage_id = rng.choice(source.answerable).passage_id
+            title = source.title[passage_id]
+            made = cloze(self._joined(source, passage_id, rng), title, rng)
+            if made is not None:
+                text, quote, answer = self._cut(made.question, made.answer, made.text, rng)
+                return _reading_row(made.question, [_passage(title, text)], quote, answer)
+        return None
+
     def _write_question(self, rng: random.Random) -> Row:
         source = rng.choices(self.askers, [s.settings.write_question for s in self.askers])[0]
         item = rng.choice(source.answerable)
@@ -158,14 +177,20 @@ class RowWriter:
     def _golden(self, source: Source, item: Item, rng: random.Random) -> tuple[Passage, str, str]:
         """Passage around the answer, quote, answer in the passage's spelling."""
         text = self._joined(source, item.passage_id, rng)
+        text, quote, answer = self._cut(item.question, item.answer, text, rng)
+        return _passage(source.title[item.passage_id], text), quote, answer
+
+    def _cut(
+        self, question: str, answer: str, text: str, rng: random.Random
+    ) -> tuple[str, str, str]:
+        """Part of `text` around the answer, quote, answer in the text's spelling."""
         sentences = split_sentences(text)
-        answer, sentence = _locate(text, sentences, item)
-        text, shift = _window(text, sentences, sentence, self.mixture.max_passage_words, rng)
+        found, sentence = locate(question, answer, text, sentences)
+        text, shift = window(text, sentences, sentence, self.mixture.max_passage_words, rng)
         sentence = Span(sentence.start - shift, sentence.end - shift)
-        answer = Span(answer.start - shift, answer.end - shift)
-        quote = quote_around(text, sentence, answer, self.mixture.max_quote_chars)
-        title = source.title[item.passage_id]
-        return _passage(title, text), quote, text[answer.start : answer.end]
+        found = Span(found.start - shift, found.end - shift)
+        quote = quote_around(text, sentence, found, self.mixture.max_quote_chars)
+        return text, quote, text[found.start : found.end]
 
     def _joined(self, source: Source, passage_id: str, rng: random.Random) -> str:
         ids = [passage_id]
@@ -195,47 +220,8 @@ class RowWriter:
         text = self._joined(source, passage_id, rng)
         sentences = split_sentences(text)
         if sentences:
-            text, _ = _window(text, sentences, rng.choice(sentences), words, rng)
+            text, _ = window(text, sentences, rng.choice(sentences), words, rng)
         return _passage(source.title[passage_id], text)
-
-
-def _locate(text: str, sentences: list[Span], item: Item) -> tuple[Span, Span]:
-    """The answer's occurrence in the sentence that shares most words with the question."""
-    asked = set(item.question.lower().split())
-    best: tuple[int, Span, Span] | None = None
-    start = text.lower().find(item.answer.lower())
-    while start >= 0:
-        answer = Span(start, start + len(item.answer))
-        around = [s for s in sentences if s.start <= start < s.end]
-        sentence = around[0] if around else answer
-        sentence = Span(min(sentence.start, answer.start), max(sentence.end, answer.end))
-        shared = len(asked & set(text[sentence.start : sentence.end].lower().split()))
-        if best is None or shared > best[0]:
-            best = (shared, answer, sentence)
-        start = text.lower().find(item.answer.lower(), start + 1)
-    assert best is not None, item
-    return best[1], best[2]
-
-
-def _window(
-    text: str, sentences: list[Span], keep: Span, max_words: int, rng: random.Random
-) -> tuple[str, int]:
-    """Whole sentences around `keep`, grown at random to either side; and where they begin."""
-    start, end = keep
-    before = [s for s in sentences if s.end <= start]
-    after = [s for s in sentences if s.start >= end]
-    words = len(text[start:end].split())
-    while before or after:
-        left = bool(before) and (not after or rng.random() < 0.5)
-        span = before[-1] if left else after[0]
-        words += len(text[span.start : span.end].split())
-        if words > max_words:
-            break
-        if left:
-            start = before.pop().start
-        else:
-            end = after.pop(0).end
-    return text[start:end], start
 
 
 def _passage(title: str, text: str) -> Passage:

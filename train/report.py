@@ -1,4 +1,4 @@
-"""An evaluation's rows, the figures made of them, and the tables for people. Knows no Ray.
+"""The figures made of an evaluation's rows, and the tables for people. Knows no Ray.
 
 Every figure is a fraction 0 to 1 but latencies; one that is not defined is None.
 """
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from rayraft.metrics import (
     abstention_interval,
@@ -15,79 +14,20 @@ from rayraft.metrics import (
     paired_difference,
     score_abstention,
 )
-from rayraft.records import Record
+from train.eval_rows import EvalRow
 
 Figures = dict[str, Any]
 
 SCORES = ("exact_match", "token_f1")
-METRICS = (*SCORES, "recall_at_k", "abstention_f1")
-
-
-class EvalRow(Record):
-    """One question answered in one mode."""
-
-    mode: str
-    question_id: str
-    kind: str
-    question: str
-    answers: list[str]
-    gold_ids: list[str]
-    prediction: str
-    raw: str
-    abstained: bool
-    exact_match: float
-    token_f1: float
-    recall_at_k: float | None
-    """None without retrieval or without gold documents."""
-    answered_by: str
-    """The mode that answered: the router's choice in `auto`, else the mode itself."""
-    route: str
-    adapter: str | None
-    kb_version: int | None
-    passage_ids: list[str]
-    """Chunks shown, in order."""
-    citations: int
-    """Quotes that stand verbatim in a shown passage."""
-    prompt_tokens: int
-    completion_tokens: int
-    retrieve_ms: float
-    generate_ms: float
-    latency_ms: float
-    """From the question to the whole answer, alone in its process."""
-
-
-ARROW_SCHEMA = pa.schema(
-    [
-        ("mode", pa.string()),
-        ("question_id", pa.string()),
-        ("kind", pa.string()),
-        ("question", pa.string()),
-        ("answers", pa.list_(pa.string())),
-        ("gold_ids", pa.list_(pa.string())),
-        ("prediction", pa.string()),
-        ("raw", pa.string()),
-        ("abstained", pa.bool_()),
-        ("exact_match", pa.float64()),
-        ("token_f1", pa.float64()),
-        ("recall_at_k", pa.float64()),
-        ("answered_by", pa.string()),
-        ("route", pa.string()),
-        ("adapter", pa.string()),
-        ("kb_version", pa.int64()),
-        ("passage_ids", pa.list_(pa.string())),
-        ("citations", pa.int32()),
-        ("prompt_tokens", pa.int32()),
-        ("completion_tokens", pa.int32()),
-        ("retrieve_ms", pa.float64()),
-        ("generate_ms", pa.float64()),
-        ("latency_ms", pa.float64()),
-    ]
-)
-
-
-def rows_table(rows: Sequence[EvalRow]) -> pa.Table:
-    """The rows as Arrow."""
-    return pa.Table.from_pylist([row.model_dump() for row in rows], schema=ARROW_SCHEMA)
+RETRIEVAL = ("recall_at_k", "ndcg_at_10")
+TITLES = {
+    "exact_match": "exact match",
+    "token_f1": "token F1",
+    "recall_at_k": "recall@k",
+    "ndcg_at_10": "nDCG@10",
+    "abstention_f1": "abstention F1",
+}
+"""Metric -> the title of its column."""
 
 
 def make_report(
@@ -105,10 +45,11 @@ def make_report(
 
 def mode_figures(rows: Sequence[EvalRow], seed: int = 0) -> Figures:
     """All figures of one mode."""
-    abstained = [row.abstained for row in rows]
-    unanswerable = [not row.answers for row in rows]
+    answered = [row for row in rows if row.exact_match is not None]
+    abstained = [row.abstained for row in answered]
+    unanswerable = [not row.answers for row in answered]
     abstention = score_abstention(abstained, unanswerable)
-    values = {name: _defined(rows, name) for name in (*SCORES, "recall_at_k")}
+    values = {name: _defined(rows, name) for name in (*SCORES, *RETRIEVAL)}
     latencies = [row.latency_ms for row in rows]
     return {
         **{name: _mean(values[name]) for name in values},
@@ -121,7 +62,7 @@ def mode_figures(rows: Sequence[EvalRow], seed: int = 0) -> Figures:
         "abstention_precision": abstention.precision,
         "abstention_recall": abstention.recall,
         "answers_with_citation": _mean(
-            [float(row.citations > 0) for row in rows if not row.abstained]
+            [float(row.citations > 0) for row in answered if not row.abstained]
         ),
         "adapters": sorted({row.adapter for row in rows if row.adapter}),
         "answered_by": _counts([row.answered_by for row in rows]),
@@ -135,17 +76,19 @@ def mode_figures(rows: Sequence[EvalRow], seed: int = 0) -> Figures:
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as Markdown tables."""
     modes: Mapping[str, Any] = report["modes"]
+    ranked = any(figures["ndcg_at_10"] is not None for figures in modes.values())
+    metrics = [name for name in TITLES if ranked or name != "ndcg_at_10"]
     lines = [
         f"# Evaluation of knowledge base version {report['kb_version']}",
         "",
         f"{report['n']} questions. Intervals are 95%, bootstrapped over questions.",
         *([report["method"]] if report.get("method") else []),
         "",
-        "| mode | adapter | exact match | token F1 | recall@k | abstention F1 | p50 ms | p95 ms |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| mode | adapter | {' | '.join(TITLES[name] for name in metrics)} | p50 ms | p95 ms |",
+        "|---|---|---|---|" + "---|" * len(metrics),
     ]
     for mode, figures in modes.items():
-        cells = [_with_interval(figures[name], figures["ci95"][name]) for name in METRICS]
+        cells = [_with_interval(figures[name], figures["ci95"][name]) for name in metrics]
         times = [f"{figures['latency_ms'][p]:.0f}" for p in ("p50", "p95")]
         adapter = ", ".join(figures["adapters"]) or "-"
         lines.append(f"| {' | '.join([mode, adapter, *cells, *times])} |")
@@ -166,7 +109,7 @@ def _kinds_table(modes: Mapping[str, Any]) -> list[str]:
         "|---|---|" + "---|" * len(modes),
     ]
     for kind, n in sorted(kinds.items()):
-        cells = [f"{figures['kinds'][kind]['token_f1']:.2f}" for figures in modes.values()]
+        cells = [_fraction(figures["kinds"][kind]["token_f1"]) for figures in modes.values()]
         lines.append(f"| {kind or '(none)'} | {n} | {' | '.join(cells)} |")
     return lines
 
@@ -189,7 +132,7 @@ def _differences(by_mode: Mapping[str, Sequence[EvalRow]], seed: int) -> Figures
         return {}
     result: Figures = {}
     for mode, rows in by_mode.items():
-        if mode == "rag":
+        if mode == "rag" or not any(_defined(rows, score) for score in SCORES):
             continue
         scores = {}
         for score in SCORES:
@@ -204,7 +147,7 @@ def _differences(by_mode: Mapping[str, Sequence[EvalRow]], seed: int) -> Figures
 
 
 def _kind_figures(rows: Sequence[EvalRow]) -> Figures:
-    values = {name: _mean(_defined(rows, name)) for name in (*SCORES, "recall_at_k")}
+    values = {name: _mean(_defined(rows, name)) for name in (*SCORES, *RETRIEVAL)}
     return {"n": len(rows), **values}
 
 
@@ -226,6 +169,10 @@ def _quantile(values: Sequence[float], q: float) -> float | None:
 
 def _counts(values: Sequence[str]) -> dict[str, int]:
     return {value: values.count(value) for value in sorted(set(values))}
+
+
+def _fraction(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:

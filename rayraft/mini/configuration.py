@@ -23,6 +23,9 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         max_target_positions: int = 192,
         copy_context: int = 4,
         dropout: float = 0.0,
+        span_weight: float = 8.0,
+        answer_token_id: int = 3,
+        abstain_token_id: int = 4,
         wheel_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -39,6 +42,9 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
             max_target_positions: Tokens of the longest target.
             copy_context: Previous output tokens compared with the source by the copy head.
             dropout: Share of the states' elements that training sets to zero.
+            span_weight: How many label tokens the answer's span counts as in a row's loss.
+            answer_token_id: The token after which an output says its answer.
+            abstain_token_id: The answer that there is none.
             wheel_embeddings: Word embeddings are those of the MiniLM wheel and are not saved.
             **kwargs: Transformers' own settings.
         """
@@ -52,6 +58,9 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         self.max_target_positions = max_target_positions
         self.copy_context = copy_context
         self.dropout = dropout
+        self.span_weight = span_weight
+        self.answer_token_id = answer_token_id
+        self.abstain_token_id = abstain_token_id
         self.wheel_embeddings = wheel_embeddings
         defaults = {
             "is_encoder_decoder": True,
@@ -62,3 +71,13 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
             "tie_word_embeddings": False,
         }
         super().__init__(**{**defaults, **kwargs})
+
+
+class MiniRerankerConfig(MiniConfig):  # type: ignore[no-untyped-call]
+    """The encoder's sizes; what concerns a decoder has no meaning."""
+
+    model_type = "rayraft_mini_reranker"
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Arguments of `MiniConfig`; one label, the score."""
+        super().__init__(**{"is_encoder_decoder": False, "num_labels": 1, **kwargs})

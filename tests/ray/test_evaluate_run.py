@@ -13,9 +13,9 @@ from rayraft.models.base import base_digest, load_base
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question
 from tests.ray.raft_store import make_store
+from train.eval_rows import EvalRow
 from train.evaluate import evaluate, plan_evaluation, run_evaluation
 from train.evaluate_config import EvaluateConfig
-from train.report import EvalRow
 
 QUESTIONS = [
     Question(

@@ -1,6 +1,7 @@
 """What the shipped model is trained on, and the command that trains it, on a toy set."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,21 @@ from transformers import AutoModelForSeq2SeqLM
 from rayraft.errors import InputError
 from rayraft.mini import MiniForConditionalGeneration
 from rayraft.models.model_manifest import verify_model
+from rayraft.models.reranker import Reranker
 from rayraft.prompts import completion, parse_answer
 from train.config import TrainConfig, WorkerSettings
 from train.features import Row
-from train.mini import data_digest, mixture_rows, train_mini
-from train.mini_config import DataSet, MiniTraining, Mixture, Stage, Task
+from train.mini import mixture_rows, train_mini
+from train.mini_config import (
+    DataSet,
+    MiniTraining,
+    Mixture,
+    RerankSet,
+    RerankStage,
+    Stage,
+    Task,
+)
+from train.mini_manifest import data_digest
 
 TOWNS = ["Hue", "Vinh", "Sapa", "Hanoi", "Dalat", "Hoian", "Cantho", "Bentre"]
 ALL_TASKS: dict[Task, float] = {
@@ -22,6 +33,7 @@ ALL_TASKS: dict[Task, float] = {
     "read_among": 1,
     "abstain": 1,
     "write_question": 1,
+    "cloze": 1,
     "closed_book": 0.2,
 }
 
@@ -37,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             key = f"{town}-{thing}"
             text = (
                 f"The {thing} of {town} was built in {1900 + number} by {thing}men. "
-                f"It is {number + 3} {'metres' if part else 'feet'} long. People of {town} like it."
+                f"It is {number + 3} {'metres' if part else 'feet'} long. They like it in {town}."
             )
             passages.append({"id": key, "title": f"Sights {number % 3}", "text": text})
             for what, answer in [
@@ -120,6 +132,19 @@ def test_a_row_depends_on_seed_and_number_alone_and_held_out_questions_are_apart
     assert learned and kept and not learned & kept
 
 
+def test_a_cloze_is_answered_by_the_rest_of_its_passage(data: Path) -> None:
+    for row in mixture_rows(data, mixture({"cloze": 1}), 100, False):
+        shown, question = asked(row)
+        answer = parse_answer(row["completion"])
+        assert answer.quotes[0] in shown and answer.text in answer.quotes[0]
+        before, after = re.split(
+            r"\b(?:what|which|who)(?: one)?\b", question.rstrip("?"), maxsplit=1
+        )
+        # With the answer in its gap the question is a sentence, and it is not shown.
+        sentence = f"{before.strip()} {answer.text} {after.strip()}".strip()
+        assert answer.text in TOWNS and sentence not in shown
+
+
 def test_a_missing_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"toy.corpus\.jsonl"):
         mixture_rows(tmp_path, mixture({"read": 1}), 1, False)
@@ -138,7 +163,10 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
         workers=WorkerSettings(count=1, threads=1),
     )
     stage = Stage(mixture=mixture(ALL_TASKS, rows=8), train=train)
-    config = MiniTraining(stages=[stage, stage])
+    ranks = RerankStage(
+        sets=[RerankSet(name="toy", questions=10)], negatives=3, held_out=0.2, train=train
+    )
+    config = MiniTraining(stages=[stage, stage], reranker=ranks)
     model = AutoModelForSeq2SeqLM.from_pretrained(train_mini(config, data, tmp_path))
     assert isinstance(model, MiniForConditionalGeneration)
     manifest = verify_model(tmp_path / "model")
@@ -147,7 +175,14 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
     assert manifest.data_digest == data_digest(data, ["toy"])
     assert manifest.metrics["step"] == 2
     record = json.loads((tmp_path / "training.json").read_text())
-    assert [curve[-1]["step"] for curve in record["curves"]] == [2, 2]
-    made = (tmp_path / "stage-1" / "model.safetensors").stat().st_mtime_ns
+    assert {name: curve[-1]["step"] for name, curve in record["curves"].items()} == {
+        "model": 2,
+        "reranker": 2,
+    }
+    assert verify_model(tmp_path / "reranker").curve == record["curves"]["reranker"]
+    scores = Reranker.load(str(tmp_path / "reranker")).score("Who?", ["He.", "She, and not he."])
+    assert scores[0] != scores[1]
+    stages = [tmp_path / name / "model.safetensors" for name in ("stage-1", "stage-reranker")]
+    made = [path.stat().st_mtime_ns for path in stages]
     train_mini(config, data, tmp_path)
-    assert (tmp_path / "stage-1" / "model.safetensors").stat().st_mtime_ns == made
+    assert [path.stat().st_mtime_ns for path in stages] == made

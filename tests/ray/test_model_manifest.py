@@ -11,7 +11,7 @@ from rayraft.errors import ArtifactMismatch, InputError
 from rayraft.manifests import MANIFEST, Manifest
 from rayraft.models.base import MINI, base_digest, load_base
 from rayraft.models.model_manifest import verify_model, write_model_manifest
-from train.mini import write_manifest
+from train.mini_manifest import write_manifest
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_manifest_of_another_runs_weights_is_not_written(folder: Path, tmp_p
     (run / "model").mkdir(parents=True)
     with pytest.raises(InputError, match="is the run finished"):
         write_manifest(tmp_path, run, folder)
-    (run / "training.json").write_text(json.dumps({"config": {}, "curves": []}))
+    (run / "training.json").write_text(json.dumps({"config": {}, "curves": {}}))
     (run / "model" / "model.safetensors").write_bytes(b"made")
     with pytest.raises(InputError, match="not the weights"):
         write_manifest(tmp_path, run, folder)

@@ -1,3 +1,4 @@
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -131,3 +132,13 @@ def test_modes_are_a_list_without_repetition():
     with pytest.raises(InputError, match="none given"):
         parse_modes(" , ")
     assert EvaluateConfig().modes == ("closed_book", "rag", "raft", "auto")
+
+
+def test_mode_search_scores_what_is_found_and_asks_no_model():
+    row, model, retriever = answered("search", k=4)
+    assert (row.recall_at_k, row.exact_match, row.token_f1) == (0.5, None, None)
+    gain = 1 / math.log2(3)  # d1 is the second document; d9 is not among the first ten passages
+    assert row.ndcg_at_10 == pytest.approx(gain / (1 + gain))
+    assert row.passage_ids == [f"c{i}" for i in range(10)]
+    assert (row.answered_by, row.kb_version, model.calls) == ("search", 5, [])
+    assert retriever.groups == [("hr",)]

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from train.report import EvalRow, make_report, markdown, mode_figures, rows_table
+from train.eval_rows import EvalRow, rows_table
+from train.report import make_report, markdown, mode_figures
 
 
 def row(number=0, mode="rag", **values):
@@ -56,15 +57,33 @@ def test_figures_of_a_mode_equal_hand_computed_values():
         "exact_match": 0.5,
         "token_f1": 0.75,
         "recall_at_k": 0.5,
+        "ndcg_at_10": None,
     }
-    for name, (low, high) in figures["ci95"].items():
-        assert low <= figures[name] <= high
+    for name, interval in figures["ci95"].items():
+        assert (interval is None) == (figures[name] is None)
+        assert interval is None or interval[0] <= figures[name] <= interval[1]
 
 
 def test_what_is_not_defined_is_null_and_not_zero():
     figures = mode_figures([row(0, recall_at_k=None)])
     assert (figures["recall_at_k"], figures["abstention_f1"]) == (None, None)
     assert (figures["ci95"]["recall_at_k"], figures["ci95"]["abstention_f1"]) == (None, None)
+
+
+def test_retrieval_alone_is_a_row_without_scores_of_answers():
+    scores = {"exact_match": None, "token_f1": None, "ndcg_at_10": 0.5}
+    searched = [one.model_copy(update={"mode": "search", **scores}) for one in ROWS]
+    report = make_report([*ROWS, *searched], ["rag", "search"], kb_version=7)
+    figures = report["modes"]["search"]
+    assert (figures["ndcg_at_10"], figures["token_f1"], figures["abstention_f1"]) == (
+        0.5,
+        None,
+        None,
+    )
+    assert list(report["differences"]) == []
+    table = markdown(report)
+    assert "nDCG@10" in table and "| search | - | - | - |" in table
+    assert "nDCG@10" not in markdown(make_report(ROWS, ["rag"], kb_version=7))
 
 
 def test_report_has_the_fixed_form_and_is_json():

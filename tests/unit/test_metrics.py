@@ -1,4 +1,5 @@
 import collections
+import math
 import re
 import string
 from typing import TypeVar
@@ -10,6 +11,7 @@ from rayraft.metrics import (
     abstention_interval,
     bootstrap_interval,
     exact_match,
+    ndcg_at_k,
     normalise_answer,
     paired_difference,
     recall_at_k,
@@ -99,6 +101,18 @@ def test_unanswerable_is_right_only_by_abstaining():
 def test_abstaining_on_an_answerable_question_is_worth_nothing():
     score = score_answer("The documents do not contain the answer.", True, ["the documents"])
     assert (score.exact_match, score.token_f1) == (0.0, 0.0)
+
+
+def test_ndcg_is_gain_over_the_ideal_order():
+    ranked = ["a", "b", "b", "c", "d"]
+    # Ranks 1 a, 2 b, 3 c, 4 d: a repeated document takes no rank.
+    assert ndcg_at_k(ranked, ["a"], 10) == 1.0
+    assert ndcg_at_k(ranked, ["c"], 10) == pytest.approx(1 / math.log2(4))
+    both = (1 / math.log2(3) + 1 / math.log2(5)) / (1 + 1 / math.log2(3))
+    assert ndcg_at_k(ranked, ["d", "b"], 10) == pytest.approx(both)
+    assert ndcg_at_k(ranked, ["c"], 2) == 0.0
+    assert ndcg_at_k(ranked, ["x"], 10) == 0.0
+    assert ndcg_at_k(ranked, [], 10) is None
 
 
 def test_recall_counts_each_gold_document_once():

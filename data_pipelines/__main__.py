@@ -1,4 +1,4 @@
-"""`python -m data_pipelines ingest|search|raft`: Ray and torch are imported inside the commands."""
+"""`python -m data_pipelines ingest|search|raft|export`; Ray and torch are imported inside them."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_pipelines import raft_command
+from data_pipelines import export_command, raft_command
 from rayraft.commands import clear_errors, new_app, split_overrides
 from rayraft.errors import InputError
 
@@ -103,6 +103,7 @@ def search(
 
 
 raft_command.register(app)
+export_command.register(app)
 
 
 def parse_where(text: str | None) -> dict[str, Any] | None:

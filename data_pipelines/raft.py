@@ -21,7 +21,9 @@ from data_pipelines.filters import RowFilter
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.raft_actor import RaftActor, RaftJob, teacher_identity
+from data_pipelines.raft_card import data_card
 from data_pipelines.raft_examples import RaftConfig, to_table, with_split
+from data_pipelines.raft_reading import SPLITS
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
@@ -112,9 +114,10 @@ def _publish(
 ) -> None:
     files: dict[str, bytes | Path] = {
         f"{side}.parquet": parquet_bytes([e for e in examples if e.split == side])
-        for side in ("train", "validation")
+        for side in SPLITS
     }
     counts = asdict(made)
+    files["card.md"] = data_card(made.run, counts, examples, config).encode()
     metrics = {
         name: counts[name]
         for name in (

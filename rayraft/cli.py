@@ -42,6 +42,7 @@ COMMANDS = (
     Mounted("ingest", "data_pipelines.__main__", "ingest"),
     Mounted("search", "data_pipelines.__main__", "search"),
     Mounted("raft", "data_pipelines.__main__", "raft"),
+    Mounted("export", "data_pipelines.__main__", "export"),
     Mounted("train", "train.__main__", "fit"),
     Mounted("evaluate", "train.__main__", "evaluate"),
     Mounted("serve", "serve.__main__", "run"),

@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
+from data_pipelines.raft_reading import SPLITS, read_run
 from data_pipelines.stores import store_uri
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError
 from rayraft.manifests import Manifest
@@ -89,17 +89,16 @@ def train_adapter(
 def _features(
     source: ArtifactRef, config: TrainConfig
 ) -> tuple[ray.data.Dataset, ray.data.Dataset]:
-    with TemporaryDirectory() as folder:
-        artifacts.fetch(source, Path(folder))
-        tables = [
-            pq.read_table(Path(folder) / f"{side}.parquet") for side in ("train", "validation")
-        ]
-    features, validation = (encode(_examples(table), encode_examples, config) for table in tables)
-    expected = tables[0].num_rows * (2 if config.method == "mixed" else 1)
+    _, tables = read_run(source)
+    features, validation = (
+        encode(_examples(tables[side]), encode_examples, config) for side in SPLITS
+    )
+    rows = tables["train"].num_rows
+    expected = rows * (2 if config.method == "mixed" else 1)
     made = features.count()
     if made == 0:
         raise InputError(
-            f"{source.uri}: none of {tables[0].num_rows} training examples makes a row of method "
+            f"{source.uri}: none of {rows} training examples makes a row of method "
             f"{config.method} within max_prompt_tokens={config.max_prompt_tokens} and "
             f"max_completion_tokens={config.max_completion_tokens}"
         )

@@ -91,6 +91,6 @@ def test_an_option_of_evaluate_wins_over_an_override_and_that_over_the_file(
     assert _settings(path, [], options, golden=False).modes == ("closed_book", "rag")
 
 
-def test_every_command_is_here() -> None:
+def test_every_command_is_here_or_is_a_conversion_that_options_alone_decide() -> None:
     names = {info.name for info in build_app().registered_commands if info.name}
-    assert names == set(COMMANDS)
+    assert names == {*COMMANDS, "export"}

@@ -1,12 +1,15 @@
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
-from data_pipelines.artifacts import find, read_manifest
+from data_pipelines.artifacts import find, read_file, read_manifest
 from data_pipelines.raft import build_raft_examples
 from data_pipelines.raft_examples import RaftConfig, WorkerConfig
 from data_pipelines.teachers import TeacherConfig
+from rayraft.cli import build_app
 from rayraft.errors import InputError, NotFoundError
 from rayraft.records import RaftExample
 from tests.ray.raft_store import make_store, teacher_endpoint
@@ -70,6 +73,38 @@ def test_a_run_publishes_verified_examples_with_counts_of_everything_left_out(st
     manifest = read_manifest(find(path, "raft", "first"))
     assert (manifest.kb_version, manifest.metrics["train"]) == (kb.version, made.train)
     assert manifest.metrics["dropped.teacher_not_json"] == 1
+
+
+def test_a_run_has_a_card_and_is_exported_by_the_command(store, first, tmp_path):
+    path = store[0]
+    rows = examples(path, "first")
+    card = read_file(find(path, "raft", "first"), "card.md").decode()
+    assert all(row.question in card for row in rows) and "| teacher_not_json | 1 |" in card
+
+    def run(*options):
+        return CliRunner().invoke(build_app(), ["export", "--store", path, *options])
+
+    out = tmp_path / "all.jsonl"
+    done = run("--out", str(out), "--split", "all", "--format", "prompt-completion")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"{len(rows)} examples" in done.stdout
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["completion"][0]["content"] for line in lines] == [row.completion for row in rows]
+    whole = tmp_path / "train.parquet"
+    assert run("--out", str(whole), "--format", "parquet").exit_code == 0
+    assert pq.read_table(whole).num_rows == sum(row.split == "train" for row in rows)
+    for options, named in [
+        (("--out", str(out), "--run", "none"), "none"),
+        (("--out", str(out), "--format", "csv"), "csv"),
+        (("--out", str(out), "--format", "parquet"), "all.jsonl"),
+        (("--out", str(out), "--split", "test"), "test"),
+        (("--out", str(tmp_path / "no" / "x.jsonl")), str(tmp_path / "no")),
+        (("--out", str(tmp_path / "x.csv")), "x.csv"),
+    ]:
+        refused = run(*options)
+        assert refused.exit_code == 2, options
+        assert refused.stderr.startswith("error: ") and named in refused.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all.jsonl", "train.parquet"]
 
 
 def test_restricted_documents_are_neither_sent_to_a_teacher_nor_shown(store, first, endpoint):

@@ -1,0 +1,80 @@
+"""The data card of a RAFT run: what a person should know before training on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data_pipelines.raft_examples import RaftConfig
+from rayraft.records import RaftExample, digest
+
+SAMPLES = 20
+"""Examples shown, drawn by their ids and picked by nobody."""
+_CHARS = 300
+"""Of a passage that is shown."""
+
+
+def data_card(
+    name: str, counts: Mapping[str, Any], examples: Sequence[RaftExample], config: RaftConfig
+) -> str:
+    """Counts, the settings that decided them, and samples, as Markdown.
+
+    Args:
+        name: Of the run.
+        counts: Figures of the run by name; `dropped` holds reasons and counts.
+        examples: All of the run.
+        config: Of the run.
+    """
+    golden = sum(example.has_golden for example in examples)
+    documents = {side: {e.document_id for e in examples if e.split == side} for side in _SIDES}
+    lines = [
+        f"# RAFT examples `{name}`",
+        "",
+        f"Written by `{counts['teacher']}` from {counts['chunks']} chunks of knowledge base "
+        f"version {counts['kb_version']}.",
+        "",
+        "| | train | validation |",
+        "|---|---|---|",
+        *(
+            f"| {title} | {figure('train')} | {figure('validation')} |"
+            for title, figure in (
+                ("examples", lambda side: sum(e.split == side for e in examples)),
+                ("documents", lambda side: len(documents[side])),
+            )
+        ),
+        "",
+        f"- {golden} of {len(examples)} examples ({golden / len(examples):.1%}) show the passage "
+        f"that answers; P is {config.golden_fraction:g}. Without it the target is "
+        f"`{config.missing_golden}`.",
+        f"- {_passages(examples)} passages an example; {config.distractors} distractors are asked "
+        f"for, a share of {config.random_distractor_share:g} of them at random. "
+        f"{counts['short_of_distractors']} examples have fewer.",
+        f"- {counts['restricted_chunks']} chunks were left out because access is restricted.",
+        "- No document is in both splits. Every quote stands verbatim in a shown passage.",
+        "",
+        "| left out because | number |",
+        "|---|---|",
+        *(f"| {reason} | {number} |" for reason, number in counts["dropped"].items()),
+        "",
+        f"## {min(SAMPLES, len(examples))} samples",
+    ]
+    for example in sorted(examples, key=lambda e: digest(["card", e.example_id]))[:SAMPLES]:
+        lines += ["", *_sample(example)]
+    return "\n".join(lines) + "\n"
+
+
+_SIDES = ("train", "validation")
+
+
+def _passages(examples: Sequence[RaftExample]) -> str:
+    lengths = [len(example.passages) for example in examples]
+    least, most = min(lengths), max(lengths)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _sample(example: RaftExample) -> list[str]:
+    shown = []
+    for passage in example.passages:
+        text = " ".join(f"{passage.title}: {passage.text}".split())
+        cut = text if len(text) <= _CHARS else text[:_CHARS] + " ..."
+        mark = " (golden)" if passage.chunk_id in example.golden_ids else ""
+        shown.append(f"- `{passage.chunk_id}`{mark} {cut}")
+    return [f"**{example.question}**", "", *shown, "", f"> {example.completion}"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_pipelines import export_command, raft_command
+from data_pipelines import adapters_command, export_command, raft_command
 from rayraft.commands import clear_errors, new_app, split_overrides
 from rayraft.errors import InputError
 
@@ -104,6 +104,7 @@ def search(
 
 raft_command.register(app)
 export_command.register(app)
+adapters_command.register(app)
 
 
 def parse_where(text: str | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Artifacts on a folder or bucket: publish, list, fetch and verify.
+"""Artifacts on a folder or bucket: publish, list, fetch, verify and delete.
 
 An artifact exists once its `manifest.json` does, which is written last; what a killed publisher
 left behind is skipped by readers. Knows nothing about what the files mean.
@@ -8,7 +8,6 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 import rayraft
-from data_pipelines.stores import open_filesystem
+from data_pipelines.stores import open_filesystem, write_file
 from rayraft.adapter_ids import ADAPTER_NAME
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.manifests import MANIFEST, Kind, Manifest, check_file, parse_manifest, sha256
@@ -30,6 +29,8 @@ FOLDERS: dict[Kind, str] = {
 }
 NUMBERED: frozenset[Kind] = frozenset({"adapter"})
 """Kinds of which one name has numbered versions: `<folder>/<name>/<n>/`."""
+DELETED = "deleted.json"
+"""In the folder of a deleted artifact, so that its number stays taken."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,95}")
 _ADAPTER_NAME = re.compile(ADAPTER_NAME)
 
@@ -72,7 +73,7 @@ def publish(
     folder = f"{root}/{_folder(ref)}"
     contents = {n: c.read_bytes() if isinstance(c, Path) else c for n, c in files.items()}
     for file_name, content in contents.items():
-        _write(filesystem, f"{folder}/{file_name}", content)
+        write_file(filesystem, f"{folder}/{file_name}", content)
     complete = manifest.model_copy(
         update={
             "kind": kind,
@@ -82,7 +83,7 @@ def publish(
             "files": {file_name: sha256(content) for file_name, content in contents.items()},
         }
     )
-    _write(filesystem, f"{folder}/{MANIFEST}", complete.to_json().encode())
+    write_file(filesystem, f"{folder}/{MANIFEST}", complete.to_json().encode())
     return ref
 
 
@@ -177,6 +178,22 @@ def fetch(ref: ArtifactRef, to: Path) -> Manifest:
     return manifest
 
 
+def delete(ref: ArtifactRef) -> None:
+    """Removes an artifact's files; its number is not given to another one.
+
+    Raises:
+        NotFoundError: It does not exist.
+    """
+    manifest = read_manifest(ref)
+    filesystem, root = open_filesystem(ref.store)
+    folder = f"{root}/{_folder(ref)}"
+    filesystem.delete_file(f"{folder}/{MANIFEST}")  # first: from here on nobody sees the others
+    for name in manifest.files:
+        filesystem.delete_file(f"{folder}/{name}")
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_file(filesystem, f"{folder}/{DELETED}", f'{{"deleted": "{now}"}}\n'.encode())
+
+
 def check_name(kind: Kind, name: str) -> None:
     """Whether a kind of artifact may have this name.
 
@@ -209,23 +226,6 @@ def _claim(filesystem: Any, root: str, ref: ArtifactRef) -> ArtifactRef:
                 continue
         return ArtifactRef(ref.store, ref.kind, ref.name, number)
     raise ConcurrentWrite(f"{ref.kind} {ref.name!r}: others publish it all the time; try again")
-
-
-def _write(filesystem: Any, path: str, content: bytes) -> None:
-    if not isinstance(filesystem, pafs.LocalFileSystem):
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(content)
-        return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.remove(temporary)
 
 
 def _folder(ref: ArtifactRef) -> str:

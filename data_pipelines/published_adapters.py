@@ -6,21 +6,17 @@ answers.
 
 import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_pipelines.artifacts import ArtifactRef, listing, read_manifest
+from data_pipelines.champions import METHODS, Role, champions
 from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.manifests import Manifest, check_adapter
 from rayraft.prompts import prompt_digest
 from rayraft.protocols import AdapterRef
 
 logger = logging.getLogger(__name__)
-
-READING_METHODS = ("raft", "mixed")
-"""Trained with passages: what modes raft and auto may take by themselves."""
-MEMORY_METHODS = ("sft", "mixed")
-"""Trained without passages, for closed_book."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,7 @@ class PublishedAdapter:
 
     ref: ArtifactRef
     manifest: Manifest
+    champion_of: frozenset[Role] = frozenset()
 
     @property
     def reference(self) -> AdapterRef:
@@ -41,6 +38,7 @@ def fitting_adapters(store: str, base_digest: str) -> list[PublishedAdapter]:
 
     One whose manifest cannot be read is left out with a warning: it must not take the others along.
     """
+    promoted = champions(store)
     fitting = []
     for ref in listing(store, "adapter"):
         try:
@@ -52,16 +50,17 @@ def fitting_adapters(store: str, base_digest: str) -> list[PublishedAdapter]:
             check_adapter(manifest, base_digest, prompt_digest(), ref.artifact_id)
         except ArtifactMismatch:
             continue
-        fitting.append(PublishedAdapter(ref, manifest))
+        roles = frozenset(role for role, winner in promoted.items() if winner == ref.artifact_id)
+        fitting.append(PublishedAdapter(ref, manifest, roles))
     return sorted(fitting, key=lambda a: (a.manifest.created, a.ref.version or 0, a.ref.name))
 
 
-def newest(
-    adapters: Sequence[PublishedAdapter], methods: Collection[str]
-) -> PublishedAdapter | None:
-    """The adapter published last of those trained by one of `methods`, None if there is none."""
-    of_method = [a for a in adapters if a.manifest.config.get("method") in methods]
-    return of_method[-1] if of_method else None
+def default_adapter(adapters: Sequence[PublishedAdapter], role: Role) -> PublishedAdapter | None:
+    """The champion of the role, else the adapter published last of those trained for it."""
+    trained = [a for a in adapters if a.manifest.config.get("method") in METHODS[role]]
+    crowned = [a for a in trained if role in a.champion_of]
+    candidates = crowned or trained
+    return candidates[-1] if candidates else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,6 +1,8 @@
 """What `--store` means: the one rule for folders and URIs, for Lance and for plain files alike."""
 
 import os
+from contextlib import suppress
+from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -29,3 +31,21 @@ def open_filesystem(store: str) -> tuple[pafs.FileSystem, str]:
     except (ValueError, OSError) as exc:
         raise InputError(f"store {store!r}: {' '.join(str(exc).split())}") from exc
     return filesystem, root.rstrip("/")
+
+
+def write_file(filesystem: Any, path: str, content: bytes) -> None:
+    """Writes a file at once: a reader sees the old content or the new one."""
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(content)
+        return
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)

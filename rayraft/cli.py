@@ -17,7 +17,8 @@ from rayraft.commands import new_app
 HELP = """Fine-tuning and retrieval as one answering service over your documents.
 
 A knowledge base goes through **ingest**, **raft** (training examples), **train** (a LoRA
-adapter), **evaluate** and **serve**; **ask** and **search** question it; **demo** does it all.
+adapter), **evaluate** and **serve**; **ask** and **search** question it; **adapters** keeps what
+was trained, **export** hands examples to other trainers; **demo** does it all.
 
 Examples:
 
@@ -51,11 +52,18 @@ COMMANDS = (
 )
 
 
+GROUPS = (Mounted("adapters", "data_pipelines.__main__", "adapters"),)
+"""Groups of commands, mounted whole."""
+
+
 def build_app() -> typer.Typer:
     """The application with every stage's commands mounted."""
     app = new_app(HELP)
-    for mounted in COMMANDS:
+    for mounted in GROUPS:
         stage: typer.Typer = importlib.import_module(mounted.module).app
+        app.registered_groups += [g for g in stage.registered_groups if g.name == mounted.command]
+    for mounted in COMMANDS:
+        stage = importlib.import_module(mounted.module).app
         app.registered_commands.append(_renamed(stage, mounted))
     app.command(epilog="Example: `rayraft version`")(version)
     return app

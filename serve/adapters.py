@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_pipelines.artifacts import ArtifactRef, fetch
-from data_pipelines.published_adapters import READING_METHODS, PublishedAdapter, newest
+from data_pipelines.published_adapters import PublishedAdapter, default_adapter
 from rayraft.adapter_ids import parse_adapter_id
 from rayraft.errors import NotFoundError
 from rayraft.protocols import AdapterRef
 
 logger = logging.getLogger(__name__)
 
-LATEST = "latest"
+CHAMPION = "champion"
 
 
 class AdapterCatalog:
@@ -24,7 +24,8 @@ class AdapterCatalog:
 
     Args:
         read: All published adapters that fit the base model, oldest first.
-        default: `name-vN`, `latest` (the newest trained with passages), or None for no default.
+        default: `name-vN`, `champion` (the promoted one, else the newest trained with passages),
+            or None for no default.
         poll_s: Age at which the list is read again.
     """
 
@@ -51,9 +52,8 @@ class AdapterCatalog:
         wanted = adapter_id or self._default
         if wanted is None:
             return None
-        if wanted == LATEST:
-            # An adapter trained without passages would read them worse than the base model.
-            reading = newest(self._published(), READING_METHODS)
+        if wanted == CHAMPION:
+            reading = default_adapter(self._published(), "reading")
             return reading.reference if reading else None
         return find_adapter(self.adapters(), wanted)
 

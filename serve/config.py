@@ -64,8 +64,9 @@ class ApiConfig(Config):
 class AnsweringConfig(Config):
     """The deployment that chooses the mode and runs the answering logic."""
 
-    default_adapter: str | None = "latest"
-    """`name-vN` for raft and auto; null for none, `latest` for the newest trained with passages."""
+    default_adapter: str | None = "champion"
+    """`name-vN` for raft and auto, null for none, or `champion`: the one promoted, else the newest
+    trained with passages."""
     adapter_poll_s: float = Field(default=2, gt=0)
     """Age at which the list of published adapters is read again."""
     max_prompt_tokens: int = Field(default=1536, ge=128)

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 from data_pipelines import artifacts
 from data_pipelines.published_adapters import (
-    MEMORY_METHODS,
-    READING_METHODS,
     PublishedAdapter,
+    default_adapter,
     fitting_adapters,
-    newest,
 )
 from rayraft.errors import NotFoundError
 from rayraft.manifests import check_adapter
@@ -34,9 +32,9 @@ class ChosenAdapters:
 def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
     """The adapters for `config.modes`.
 
-    A named adapter is taken or refused. Without a name the one published last counts that fits
-    the base model: for raft and auto one that was trained with passages, for closed_book one that
-    was trained without them, else the one of raft.
+    A named adapter is taken or refused. Without a name the champion counts, else the one
+    published last that fits the base model: for raft and auto of those trained with passages, for
+    closed_book of those trained without them, else the one of raft.
 
     Raises:
         NotFoundError: A named adapter does not exist; mode raft is asked for and there is none.
@@ -51,8 +49,8 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
     if reading is None or memory is None:
         published = fitting_adapters(store, fits_base)
         if memory is None and reading is None:
-            memory = newest(published, MEMORY_METHODS)
-        reading = reading or newest(published, READING_METHODS)
+            memory = default_adapter(published, "memory")
+        reading = reading or default_adapter(published, "reading")
     if "raft" in wanted and reading is None:
         there = [ref.artifact_id for ref in artifacts.listing(store, "adapter")]
         raise NotFoundError(

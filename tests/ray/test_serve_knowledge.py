@@ -91,7 +91,7 @@ def adapter(name, number, kb_version, method="raft"):
 
 def test_catalog_follows_what_is_published():
     published: list[PublishedAdapter] = []
-    catalog = AdapterCatalog(lambda: published, "latest", poll_s=0.0)
+    catalog = AdapterCatalog(lambda: published, "champion", poll_s=0.0)
     assert catalog.default() is None
     published += [adapter("a", 1, 3), adapter("a", 2, 4)]
     assert catalog.default() == AdapterRef("a-v2", 4)
@@ -104,7 +104,7 @@ def test_catalog_follows_what_is_published():
 
 def test_an_adapter_trained_without_passages_never_answers_raft_by_itself():
     published = [adapter("memory", 1, 3, "sft")]
-    catalog = AdapterCatalog(lambda: published, "latest", poll_s=0.0)
+    catalog = AdapterCatalog(lambda: published, "champion", poll_s=0.0)
     assert catalog.default() is None
     published[:0] = [adapter("reader", 1, 2)]
     assert catalog.default() == AdapterRef("reader-v1", 2)

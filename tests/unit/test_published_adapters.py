@@ -4,10 +4,8 @@ from pathlib import Path
 
 from data_pipelines.artifacts import publish
 from data_pipelines.published_adapters import (
-    MEMORY_METHODS,
-    READING_METHODS,
+    default_adapter,
     fitting_adapters,
-    newest,
 )
 from rayraft.manifests import Manifest
 from rayraft.prompts import prompt_digest
@@ -39,7 +37,7 @@ def test_the_newest_is_taken_among_its_methods_only(tmp_path: Path):
     for name, method in (("both", "mixed"), ("memory", "sft")):
         add(tmp_path, name, method)
     published = sorted(fitting_adapters(str(tmp_path), "base"), key=lambda a: a.ref.name)
-    reading, memory = newest(published, READING_METHODS), newest(published, MEMORY_METHODS)
+    reading, memory = (default_adapter(published, role) for role in ("reading", "memory"))
     assert reading is not None and reading.reference.adapter_id == "both-v1"
     assert memory is not None and memory.reference.adapter_id == "memory-v1"
-    assert newest(published[1:], READING_METHODS) is None
+    assert default_adapter(published[1:], "reading") is None

@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -42,7 +43,7 @@ def example(number: int, has_golden: bool = True, memory: bool = False) -> RaftE
 EXAMPLES = [example(0), example(1, has_golden=False), example(2, has_golden=False, memory=True)]
 
 
-def rows(form: str) -> list[dict]:
+def rows(form: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in export(EXAMPLES, form, parquet=False).splitlines()]
 
 

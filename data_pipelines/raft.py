@@ -18,6 +18,7 @@ import ray.data
 
 from data_pipelines.artifacts import ArtifactRef, publish
 from data_pipelines.filters import RowFilter
+from data_pipelines.given_questions import PlacedQuestions, given_identity, place_questions
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.raft_actor import RaftActor, RaftJob, teacher_identity
@@ -31,7 +32,7 @@ from data_pipelines.teachers import TeacherIdentity
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
 from rayraft.prompts import prompt_digest
-from rayraft.records import RaftExample, digest
+from rayraft.records import Passage, Question, RaftExample, digest
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,16 @@ class RaftRun:
 
 
 def build_raft_examples(
-    store: str, config: RaftConfig, run: str | None = None, progress: Advance = no_progress
+    store: str,
+    config: RaftConfig,
+    run: str | None = None,
+    progress: Advance = no_progress,
+    questions: Sequence[Question] | None = None,
 ) -> RaftRun:
     """Writes examples for the latest knowledge base version; publishes `<store>/raft/<run>/`.
 
-    The same seed and version give the same Parquet bytes, whatever the number of actors.
+    With `questions` those take the teacher's place (see `given_questions`). The same seed, version
+    and questions give the same Parquet bytes, whatever the number of actors.
 
     Raises:
         NotFoundError: The store has no knowledge base, or the teacher's model does not exist.
@@ -70,18 +76,22 @@ def build_raft_examples(
     began = time.perf_counter()
     kb = KnowledgeBase.open(store)
     name = new_run(store, "raft", run, kb.version)
-    teacher = teacher_identity(config.teacher)
     visible, restricted = visible_chunk_ids(kb, config)
     if not visible:
         raise InputError(f"{store}: no chunk to write examples for ({restricted} restricted)")
-    chosen = choose_chunks(visible, config)
+    placed = _placed(kb, questions, set(visible), config) if questions is not None else None
+    teacher = teacher_identity(config.teacher) if questions is None else given_identity(questions)
+    chosen = choose_chunks(visible if placed is None else sorted(placed.written), config)
     rows = []
-    for row in _run(RaftJob(store_uri(store), kb.version, config, teacher), chosen, visible):
+    job = RaftJob(store_uri(store), kb.version, config, teacher)
+    for row in _run(job, chosen, visible, placed):
         rows.append(row)
         progress(len(rows), len(chosen))
     # All examples pass through this process, about 3 KB each.
     examples = [RaftExample.model_validate_json(text) for row in rows for text in row["examples"]]
     dropped: Counter[str] = sum((Counter(json.loads(row["dropped"])) for row in rows), Counter())
+    if placed is not None:
+        dropped += placed.dropped
     if not examples:
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items()))
         raise InputError(f"{store}: no example is left of {len(chosen)} chunks ({counts})")
@@ -103,6 +113,17 @@ def build_raft_examples(
     )
     _publish(store, made, split, config, teacher)
     return made
+
+
+def _placed(
+    kb: KnowledgeBase, questions: Sequence[Question], visible: set[str], config: RaftConfig
+) -> PlacedQuestions:
+    wanted = {document for question in questions for document in question.gold_ids}
+    chunks: dict[str, list[Passage]] = {}
+    for row in kb.read_chunks(["chunk_id", "document_id", "title", "text"]).to_pylist():
+        if row["document_id"] in wanted and row["chunk_id"] in visible:
+            chunks.setdefault(row["document_id"], []).append(Passage(**row))
+    return place_questions(questions, chunks, config.teacher.max_quote_chars)
 
 
 def _publish(
@@ -172,7 +193,11 @@ def choose_chunks(chunk_ids: Sequence[str], config: RaftConfig) -> list[str]:
     return sorted(ordered[: config.max_chunks])
 
 
-def _run(job: RaftJob, chunk_ids: list[str], visible: list[str]) -> Iterator[dict[str, Any]]:
+def _run(
+    job: RaftJob, chunk_ids: list[str], visible: list[str], placed: PlacedQuestions | None
+) -> Iterator[dict[str, Any]]:
+    if not chunk_ids:
+        return
     workers = job.config.workers
     batches = math.ceil(len(chunk_ids) / workers.batch_chunks)
     wanted = count_actors(
@@ -188,8 +213,12 @@ def _run(job: RaftJob, chunk_ids: list[str], visible: list[str]) -> Iterator[dic
     blocks = [pa.table({"chunk_id": pa.array(part, pa.string())}) for part in parts]
     dataset = ray.data.from_arrow(blocks).map_batches(
         RaftActor,
-        # Inside a list, so that every actor reads one shared copy.
-        fn_constructor_args=(job, [ray.put(visible)]),
+        # Inside lists, so that every actor reads one shared copy.
+        fn_constructor_args=(
+            job,
+            [ray.put(visible)],
+            [] if placed is None else [ray.put(placed.written)],
+        ),
         batch_size=workers.batch_chunks,
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=workers.cpus_per_actor,

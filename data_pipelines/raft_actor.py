@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from data_pipelines.given_questions import GivenTeacher
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.openai_teacher import OpenAITeacher, openai_identity
@@ -34,13 +35,23 @@ class RaftJob:
 
 
 class RaftActor:
-    """One worker: retriever, teacher and writer, loaded once."""
+    """One worker: retriever, teacher and writer, loaded once.
 
-    def __init__(self, job: RaftJob, visible: list[Any]) -> None:
+    Args:
+        job: The same for all.
+        visible: A reference to the ids of all chunks that may be shown.
+        given: Empty, or a reference to people's questions by chunk.
+    """
+
+    def __init__(self, job: RaftJob, visible: list[Any], given: list[Any]) -> None:
         kb = KnowledgeBase.open(job.store, job.version)
         # One thread whatever the actor's CPUs: sums in another order are other questions.
         retriever = open_retriever(kb, threads=1)
-        teacher = load_teacher(job.config.teacher)
+        teacher = (
+            GivenTeacher(ray.get(given[0]), job.teacher.digest)
+            if given
+            else load_teacher(job.config.teacher)
+        )
         if teacher.digest != job.teacher.digest:
             raise ArtifactMismatch(
                 f"teacher {teacher.name}: this machine has another version of it"

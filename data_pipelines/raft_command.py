@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 EPILOG = (
     "Examples: `python -m data_pipelines raft --store .rayraft/store`\n\n"
     "`python -m data_pipelines raft --store .rayraft/store --config data_pipelines/raft.yaml "
-    "max_chunks=200 teacher.min_round_trip_f1=0.8`"
+    "max_chunks=200 teacher.min_round_trip_f1=0.8`\n\n"
+    "`python -m data_pipelines raft --store .rayraft/store --questions questions.jsonl`"
 )
 
 
@@ -28,6 +29,10 @@ def raft(
     config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
     run: Annotated[
         str | None, typer.Option(help="Name below <store>/raft/; time and version without.")
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="JSONL of {id, question, answers, gold_ids}: people's, not a teacher's."),
     ] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
 ) -> None:
@@ -45,10 +50,12 @@ def raft(
     from data_pipelines.progress import progress_bar
     from data_pipelines.raft import build_raft_examples
     from data_pipelines.ray_session import ray_session
+    from rayraft.questions import read_questions
 
+    given = read_questions(questions) if questions is not None else None
     KnowledgeBase.open(store)  # a wrong store is said at once, before Ray starts
     with ray_session(), progress_bar("chunks") as advance:
-        made = build_raft_examples(store, settings, run, advance)
+        made = build_raft_examples(store, settings, run, advance, given)
     typer.echo(summary(made))
 
 

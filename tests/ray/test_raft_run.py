@@ -11,8 +11,8 @@ from data_pipelines.raft_examples import RaftConfig, WorkerConfig
 from data_pipelines.teachers import TeacherConfig
 from rayraft.cli import build_app
 from rayraft.errors import InputError, NotFoundError
-from rayraft.records import RaftExample
-from tests.ray.raft_store import make_store, teacher_endpoint
+from rayraft.records import Question, RaftExample
+from tests.ray.raft_store import CITIES, make_store, teacher_endpoint
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,33 @@ def test_a_run_has_a_card_and_is_exported_by_the_command(store, first, tmp_path)
         assert refused.exit_code == 2, options
         assert refused.stderr.startswith("error: ") and named in refused.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["all.jsonl", "train.parquet"]
+
+
+def test_peoples_questions_take_the_teachers_place(store, ray_cluster, endpoint):
+    path, _ = store
+    asked = [
+        Question(
+            id=city,
+            question=f"What does a parcel cost in {city}?",
+            answers=[f"{11 + 7 * i} euros"],
+            gold_ids=[f"fees/{city}.md"],
+        )
+        for i, city in enumerate(CITIES)
+    ]
+    secret = Question(id="s", question="And there?", answers=["999 euros"], gold_ids=["hr.md"])
+    before = len(endpoint.asked)
+    settings = config(endpoint, golden_fraction=1.0)
+    made = build_raft_examples(path, settings, "people", questions=[*asked, secret])
+    assert len(endpoint.asked) == before and made.teacher == "given"
+    assert made.dropped == {"no_golden_document": 1}
+    rows = {row.question: row for row in examples(path, "people")}
+    assert rows.keys() == {question.question for question in asked}
+    for question in asked:
+        row = rows[question.question]
+        assert row.document_id == question.gold_ids[0] and row.answer == question.answers[0]
+        assert row.quote.startswith("The parcel fee in") and row.answer in row.quote
+    manifest = read_manifest(find(path, "raft", "people"))
+    assert any(source.startswith("teacher/given@") for source in manifest.made_from)
 
 
 def test_restricted_documents_are_neither_sent_to_a_teacher_nor_shown(store, first, endpoint):

@@ -18,6 +18,10 @@ class LoraSettings(Config):
     alpha: float = Field(default=32.0, gt=0)
     """The update is scaled by alpha / r."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    rslora: bool = False
+    """The update is scaled by alpha / sqrt(r) instead (arXiv 2312.03732): for larger r."""
+    dora: bool = False
+    """Magnitude and direction of the weights are learned apart (arXiv 2402.09353)."""
     target_modules: str | list[str] = "all-linear"
     """Module name suffixes, or `all-linear`: every linear layer but the output head."""
 

@@ -36,7 +36,10 @@ def fit(  # noqa: PLR0913 - each parameter is an option
         str | None, typer.Option(help="Ray cluster; RAY_ADDRESS or this machine without.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the resolved configuration and stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show the resolved configuration, parameters and memory, and stop."
+        ),
     ] = False,
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
 ) -> None:
@@ -51,6 +54,9 @@ def fit(  # noqa: PLR0913 - each parameter is an option
     settings = load(TrainConfig, config, overrides or ())
     if dry_run:
         typer.echo(_resolved(settings.model_dump(mode="json")))
+        from train.memory import memory_lines
+
+        typer.echo("\n".join(memory_lines(settings)))
         return
 
     from data_pipelines.progress import progress_bar

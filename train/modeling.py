@@ -95,6 +95,8 @@ def _with_lora(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
         r=lora.r,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]
         lora_dropout=lora.dropout,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
         target_modules=lora.target_modules,
         task_type=TaskType.SEQ_2_SEQ_LM if base.is_encoder_decoder else TaskType.CAUSAL_LM,
     )

@@ -68,13 +68,13 @@ def base_folder(base_model: str) -> Path:
 def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a base model."""
     folder = base_folder(base_model)
-    _config(folder)
+    read_config(folder)
     return AutoTokenizer.from_pretrained(folder)
 
 
 def is_encoder_decoder(base_model: str) -> bool:
     """Whether the base model reads the prompt with an encoder of its own."""
-    return bool(_config(base_folder(base_model)).is_encoder_decoder)
+    return bool(read_config(base_folder(base_model)).is_encoder_decoder)
 
 
 def load_base(base_model: str, dtype: str) -> BaseModel:
@@ -87,9 +87,9 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
     folder = base_folder(base_model)
     if base_model in (MINI, MINI_RERANKER):
         verify_model(folder)
-    config = _config(folder)
+    config = read_config(folder)
     disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is one step of somebody else's progress
-    auto: Any = _auto_class(config)
+    auto: Any = auto_class(config)
     try:
         # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.
         model = auto.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True)
@@ -102,7 +102,8 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
     return BaseModel(model, tokenizer, bool(config.is_encoder_decoder))
 
 
-def _auto_class(config: Any) -> Any:
+def auto_class(config: Any) -> Any:
+    """The Auto class of Transformers that makes the model of a configuration."""
     if any(name.endswith("ForSequenceClassification") for name in config.architectures or []):
         return AutoModelForSequenceClassification
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -128,7 +129,12 @@ def _digest_files(stamps: tuple[tuple[str, int, int], ...]) -> str:
     return total.hexdigest()
 
 
-def _config(folder: Path) -> Any:
+def read_config(folder: Path) -> Any:
+    """The configuration in a folder.
+
+    Raises:
+        InputError: There is none, or it would run code of its own.
+    """
     import rayraft.mini  # noqa: F401  registers the shipped model class
 
     try:

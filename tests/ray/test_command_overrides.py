@@ -1,5 +1,6 @@
 """Every command takes `section.key=value`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def test_an_override_is_accepted_and_what_is_wrong_is_something_else(
     if command == "train":
         assert code == 0
         assert "  r: 8" in said
+        assert re.search(r"parameters +[\d,]+, of them trained [\d,]+ \(", said)
     else:
         assert code == 2
         assert "missing" in said and "unknown" not in said and "Usage" not in said

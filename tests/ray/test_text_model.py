@@ -46,12 +46,12 @@ def model(request: pytest.FixtureRequest, folders: dict[str, Path]) -> TextModel
 both = pytest.mark.parametrize("model", KINDS, indirect=True)
 
 
-def published(folder: Path, kind: str, base: Path, seed: int, store: Path) -> Path:
+def published(folder: Path, kind: str, base: Path, seed: int, store: Path, **options: Any) -> Path:
     """A fetched adapter with random weights that change the output."""
     auto = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM
     task = TaskType.SEQ_2_SEQ_LM if kind == "seq2seq" else TaskType.CAUSAL_LM
     torch.manual_seed(seed)
-    settings = LoraConfig(r=4, target_modules="all-linear", task_type=task)
+    settings = LoraConfig(r=4, target_modules="all-linear", task_type=task, **options)
     settings.init_lora_weights = False
     peft = get_peft_model(auto.from_pretrained(base, dtype=torch.float32), settings)
     tensors = {k: 5 * t.contiguous() for k, t in get_peft_model_state_dict(peft).items()}
@@ -145,6 +145,23 @@ def test_adapters_change_the_answer_and_leave_the_base_alone(
     assert texts(None) == base
     with pytest.raises(NotFoundError, match="adapter 'b-v1': not loaded; loaded are none"):
         texts("b-v1")
+
+
+@pytest.mark.parametrize("option", ["use_dora", "use_rslora"])
+def test_other_kinds_of_lora_are_loaded_and_used(
+    option: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    base = folders["causal"]
+    model = TextModel.load(str(base), device="cpu", dtype="float32")
+    plain = model.generate(PROMPTS, max_new_tokens=8)
+    outputs = []
+    for options in ({}, {option: True}):
+        folder = tmp_path / f"a{len(options)}"
+        published(folder, "causal", base, 1, tmp_path / "store", **options)
+        model.load_adapter(folder.name, folder)
+        outputs.append(model.generate(PROMPTS, adapter=folder.name, max_new_tokens=8))
+    assert plain != outputs[0] != outputs[1] != plain
+    assert model.generate(PROMPTS, max_new_tokens=8) == plain
 
 
 def test_unknown_adapter_of_a_stream_is_an_error_too(model: TextModel) -> None:

@@ -1,0 +1,59 @@
+"""Parameters counted without weights, and the memory of a run's model states."""
+
+import pytest
+
+from rayraft.errors import ConfigError
+from rayraft.models.base import load_base
+from train.config import LoraSettings, TrainConfig, WorkerSettings
+from train.memory import ParameterCounts, count_parameters, memory_lines, model_states
+from train.modeling import prepare_model
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(),
+        TrainConfig(lora=LoraSettings(r=4, dora=True)),
+        TrainConfig(tuning="full", freeze=["shared", "decoder"]),
+    ],
+    ids=["lora", "dora", "full"],
+)
+def test_counts_are_those_of_the_loaded_model(config: TrainConfig) -> None:
+    model = prepare_model(load_base(config.base_model, config.precision), config)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    counts = count_parameters(config)
+    assert counts.total == sum(size for size, _ in sizes)
+    assert counts.trainable == sum(size for size, trained in sizes if trained)
+
+
+def test_a_target_that_is_nowhere_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        count_parameters(TrainConfig(lora=LoraSettings(target_modules=["nowhere"])))
+
+
+def states(counts: ParameterCounts, **settings: object) -> tuple[float, float]:
+    workers = WorkerSettings(count=4)
+    config = TrainConfig.model_validate({"tuning": "full", "workers": workers, **settings})
+    made = model_states(counts, config)
+    return made.device / counts.trainable, made.host / counts.trainable
+
+
+def test_bytes_a_trained_parameter_by_stage_as_in_the_paper() -> None:
+    # ZeRO's K is 12 (fp32 weights and two moments); our gradients are summed in fp32.
+    counts = ParameterCounts(1_000_000, 1_000_000)
+    assert states(counts, zero_stage=0, precision="fp32") == (4 + 4 + 8, 0)
+    assert states(counts, zero_stage=1) == (2 + 4 + 12 / 4, 0)
+    assert states(counts, zero_stage=2) == (2 + (4 + 12) / 4, 0)
+    assert states(counts, zero_stage=3) == ((2 + 4 + 12) / 4, 0)
+    assert states(counts, zero_stage=2, offload=True) == (2 + 4 / 4, 12 / 4)
+    assert states(counts, zero_stage=3, offload=True) == (4 / 4, (2 + 12) / 4)
+    # With adapters the frozen weights dominate.
+    lora = ParameterCounts(101_000_000, 1_000_000)
+    assert states(lora, zero_stage=1) == (202 + 4 + 12 / 4, 0)
+
+
+def test_people_see_counts_and_gib() -> None:
+    first, second = memory_lines(TrainConfig())
+    assert first.startswith("parameters") and "of them trained" in first
+    assert "GiB a worker" in second
+    assert len(memory_lines(TrainConfig(offload=True))) == 3

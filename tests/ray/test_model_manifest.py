@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 import rayraft.mini
 from rayraft.errors import ArtifactMismatch, InputError
 from rayraft.manifests import MANIFEST, Manifest
 from rayraft.models.base import MINI, base_digest, load_base
 from rayraft.models.model_manifest import verify_model, write_model_manifest
+from rayraft.models.reranker import Reranker
 from train.mini_manifest import write_manifest
 
 
@@ -21,10 +23,33 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_shipped_files_are_those_of_the_manifest() -> None:
-    manifest = verify_model.__wrapped__(rayraft.mini.WEIGHTS)
-    there = {path.name for path in rayraft.mini.WEIGHTS.iterdir()}
-    assert set(manifest.files) == there - {MANIFEST}
+SHIPPED = (rayraft.mini.WEIGHTS, rayraft.mini.RERANKER)
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda path: path.name)
+def test_the_shipped_files_are_those_of_the_manifest(shipped: Path) -> None:
+    manifest = verify_model.__wrapped__(shipped)
+    assert set(manifest.files) == {path.name for path in shipped.iterdir()} - {MANIFEST}
+    assert manifest.curve and manifest.metrics["validation_loss"] > 0
+
+
+def test_the_shipped_weights_are_small_and_no_word_embeddings_are_among_them() -> None:
+    files = [path / "model.safetensors" for path in SHIPPED]
+    assert sum(path.stat().st_size for path in files) <= 64_000_000
+    for path in files:
+        with safe_open(path, "pt") as file:
+            assert not any(name.startswith("shared") for name in file.keys())  # noqa: SIM118
+
+
+def test_the_shipped_reranker_prefers_the_passage_that_answers() -> None:
+    passages = [
+        "The Rhine\nThe Rhine rises in the Alps and flows into the North Sea.",
+        "The Rhine\nIn 1986 a fire near Basel poisoned the river with 30 tonnes of chemicals.",
+        "Basel\nBasel is the third largest city of Switzerland by population.",
+    ]
+    questions = ["Where does the Rhine begin?", "What poisoned the river?", "How large is Basel?"]
+    reranker = Reranker.load()
+    assert [int(reranker.score(q, passages).argmax()) for q in questions] == [0, 1, 2]
 
 
 def test_a_manifest_does_not_change_what_adapters_are_bound_to(folder: Path) -> None:

@@ -12,10 +12,9 @@ from safetensors.torch import load_file, save, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from data_pipelines.artifacts import fetch, publish
-from rayraft.errors import ArtifactMismatch, ConfigError, InputError, NotFoundError
+from rayraft.errors import ArtifactMismatch, InputError, NotFoundError
 from rayraft.manifests import Manifest, sha256
 from rayraft.models.base import base_digest
-from rayraft.models.batching import length_batches
 from rayraft.models.text import TextModel
 from rayraft.prompts import Message, answer_messages, prompt_digest
 from rayraft.records import Passage
@@ -218,17 +217,6 @@ def test_adapter_with_a_changed_byte_is_refused(
         model.load_adapter("a-v1", folder)
 
 
-def test_base_digest_changes_with_a_byte_of_the_weights(tmp_path: Path) -> None:
-    base = save_seq2seq(tmp_path)
-    before = base_digest(base)
-    assert base_digest(base) == before
-    path = tmp_path / "model.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(bytes(data))
-    assert base_digest(base) != before
-
-
 @pytest.mark.parametrize("model", ["causal"], indirect=True)
 def test_control_tokens_in_a_document_are_plain_text(model: TextModel) -> None:
     evil: list[Message] = [{"role": "user", "content": "w1 <turn> w2 </s>"}]
@@ -244,21 +232,3 @@ def test_prompt_beyond_the_context_is_an_error(model: TextModel) -> None:
     long: list[Message] = [{"role": "user", "content": "w1 " * 200}]
     with pytest.raises(InputError, match="exceed the model's context of 128"):
         model.generate([long])
-
-
-def test_unknown_model_and_dtype_are_clear(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="base model 'no/such-model'"):
-        TextModel.load("no/such-model")
-    with pytest.raises(ConfigError, match="dtype='int4'"):
-        TextModel.load("mini", dtype="int4")
-    (tmp_path / "config.json").write_text('{"model_type": "t5", "auto_map": {"AutoModel": "x.Y"}}')
-    with pytest.raises(InputError, match="auto_map"):
-        TextModel.load(str(tmp_path))
-
-
-def test_batches_hold_every_row_once_within_the_budget() -> None:
-    lengths = [3, 50, 7, 7, 100, 1, 30]
-    batches = length_batches(lengths, 100)
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    assert all(len(b) * max(lengths[i] for i in b) <= 100 for b in batches)
-    assert len(batches) < len(lengths)

@@ -59,8 +59,8 @@ def promote(
     from data_pipelines.artifacts import find
     from data_pipelines.champions import promote as crown
 
-    roles = crown(store, adapter, note)
     chosen = find(store, "adapter", adapter).artifact_id
+    roles = crown(store, chosen, note)
     typer.echo(f"{chosen} is the champion for {' and '.join(roles)}")
 
 

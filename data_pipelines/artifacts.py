@@ -6,7 +6,6 @@ left behind is skipped by readers. Knows nothing about what the files mean.
 
 import os
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from data_pipelines.stores import open_filesystem, write_file
 from rayraft.adapter_ids import ADAPTER_NAME
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.manifests import MANIFEST, Kind, Manifest, check_file, parse_manifest, sha256
-from rayraft.provenance import code_commit
+from rayraft.provenance import code_commit, utc_now
 
 FOLDERS: dict[Kind, str] = {
     "adapter": "adapters",
@@ -77,7 +76,7 @@ def publish(
     complete = manifest.model_copy(
         update={
             "kind": kind,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "created": utc_now(),
             "commit": code_commit(),
             "rayraft_version": rayraft.__version__,
             "files": {file_name: sha256(content) for file_name, content in contents.items()},
@@ -190,8 +189,7 @@ def delete(ref: ArtifactRef) -> None:
     filesystem.delete_file(f"{folder}/{MANIFEST}")  # first: from here on nobody sees the others
     for name in manifest.files:
         filesystem.delete_file(f"{folder}/{name}")
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_file(filesystem, f"{folder}/{DELETED}", f'{{"deleted": "{now}"}}\n'.encode())
+    write_file(filesystem, f"{folder}/{DELETED}", f'{{"deleted": "{utc_now()}"}}\n'.encode())
 
 
 def check_name(kind: Kind, name: str) -> None:

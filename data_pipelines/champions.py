@@ -5,16 +5,17 @@ was trained says which. The champion of a role is the one promoted to it last; w
 the newest adapter of the role is taken. Promotions are one small file beside the adapters.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from data_pipelines.artifacts import ArtifactRef, find, read_manifest
+from data_pipelines.artifacts import find, read_manifest
 from data_pipelines.stores import open_filesystem, write_file
 from rayraft.config import explain
 from rayraft.errors import ArtifactMismatch, InputError, NotFoundError
+from rayraft.manifests import Manifest
+from rayraft.provenance import utc_now
 from rayraft.records import Record
 
 Role = Literal["reading", "memory"]
@@ -70,10 +71,10 @@ def promote(store: str, adapter_id: str, note: str = "") -> list[Role]:
         InputError: It was trained by a method that has no role.
     """
     ref = find(store, "adapter", adapter_id)
-    roles = roles_of(ref)
+    roles = roles_of(read_manifest(ref))
     if not roles:
         raise InputError(f"adapter {ref.artifact_id}: its training method has no role in answering")
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = utc_now()
     made = [
         Promotion(role=role, adapter_id=ref.artifact_id, promoted=now, note=note) for role in roles
     ]
@@ -96,9 +97,9 @@ def rollback(store: str, role: Role) -> str | None:
     return champions(store).get(role)
 
 
-def roles_of(ref: ArtifactRef) -> list[Role]:
+def roles_of(manifest: Manifest) -> list[Role]:
     """The roles that an adapter was trained for."""
-    method = read_manifest(ref).config.get("method")
+    method = manifest.config.get("method")
     return [role for role in ROLES if method in METHODS[role]]
 
 

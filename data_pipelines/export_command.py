@@ -42,6 +42,7 @@ def export(
     from data_pipelines.raft_exports import FORMATS
     from data_pipelines.raft_exports import export as exported
     from data_pipelines.raft_reading import SPLITS, read_run
+    from data_pipelines.stores import open_filesystem, write_file
     from rayraft.records import RaftExample
 
     if split not in (*SPLITS, "all"):
@@ -55,7 +56,7 @@ def export(
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
     ref = latest(store, "raft", run)
-    _, tables = read_run(ref)
+    tables = read_run(ref)
     examples = [
         RaftExample.model_validate(row)
         for name in (SPLITS if split == "all" else (split,))
@@ -64,7 +65,6 @@ def export(
     if not examples:
         raise InputError(f"{ref.uri}: has no {split} examples")
     content = exported(examples, form, out.suffix == ".parquet")
-    temporary = out.with_name(f".{out.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(out)
+    filesystem, folder = open_filesystem(str(out.parent))
+    write_file(filesystem, f"{folder}/{out.name}", content)
     typer.echo(f"{out}: {len(examples)} examples of {ref.uri}, format {form}")

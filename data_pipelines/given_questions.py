@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from data_pipelines.sentences import Span, quote_around, split_sentences
+from data_pipelines.sentences import Span, quote_around, sentence_around, split_sentences
 from data_pipelines.teachers import (
     TeacherIdentity,
     TeacherRequest,
@@ -96,17 +96,11 @@ def _best_place(question: Question, chunks: Sequence[Passage]) -> tuple[Passage,
         phrase = r"\s+".join(words)
         pattern = re.compile(rf"(?<!\w){phrase}(?!\w)", re.IGNORECASE)
         for chunk in chunks:
-            sentences = split_sentences(chunk.text)
-            for match in pattern.finditer(chunk.text):
-                place = Span(*match.span())
-                sentence = _around(place, sentences)
+            places = [Span(*match.span()) for match in pattern.finditer(chunk.text)]
+            sentences = split_sentences(chunk.text) if places else []
+            for place in places:
+                sentence = sentence_around(place, sentences)
                 held = set(re.findall(r"\w+", chunk.text[slice(*sentence)].lower()))
                 if best is None or len(asked & held) > best[0]:
                     best = (len(asked & held), chunk, place, sentence)
     return None if best is None else best[1:]
-
-
-def _around(place: Span, sentences: Sequence[Span]) -> Span:
-    """The sentence that `place` begins in, as far as both reach."""
-    begun = [s for s in sentences if s.start <= place.start < s.end] or [place]
-    return Span(min(begun[0].start, place.start), max(begun[0].end, place.end))

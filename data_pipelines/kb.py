@@ -31,7 +31,7 @@ from data_pipelines.kb_table import (
 from data_pipelines.schema import DOCUMENT_COLUMNS, chunk_schema, document_from_rows, embedder_of
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.models.spec import EmbedderSpec
-from rayraft.records import Document
+from rayraft.records import Document, Passage
 
 COMMIT_ATTEMPTS = 8
 _MOST_LISTED = 1000
@@ -173,6 +173,16 @@ class KnowledgeBase:
         """
         names = list(columns) if columns is not None else chunk_schema(self.embedder.dim).names
         return read_rows(self._dataset, names, where)
+
+    def passages_by_document(
+        self, document_ids: Collection[str] | None = None
+    ) -> dict[str, list[Passage]]:
+        """Document id -> its chunks as they are shown, whoever may see them; None for all."""
+        by_document: dict[str, list[Passage]] = {}
+        for row in self.read_chunks(["chunk_id", "document_id", "title", "text"]).to_pylist():
+            if document_ids is None or row["document_id"] in document_ids:
+                by_document.setdefault(row["document_id"], []).append(Passage(**row))
+        return by_document
 
     def delta(self, since: int) -> Delta:
         """Adds, updates and deletes after version `since` up to this one.

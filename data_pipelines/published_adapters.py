@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_pipelines.artifacts import ArtifactRef, listing, read_manifest
-from data_pipelines.champions import METHODS, Role, champions
+from data_pipelines.champions import Role, champions, roles_of
 from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.manifests import Manifest, check_adapter
 from rayraft.prompts import prompt_digest
@@ -57,7 +57,7 @@ def fitting_adapters(store: str, base_digest: str) -> list[PublishedAdapter]:
 
 def default_adapter(adapters: Sequence[PublishedAdapter], role: Role) -> PublishedAdapter | None:
     """The champion of the role, else the adapter published last of those trained for it."""
-    trained = [a for a in adapters if a.manifest.config.get("method") in METHODS[role]]
+    trained = [a for a in adapters if role in roles_of(a.manifest)]
     crowned = [a for a in trained if role in a.champion_of]
     candidates = crowned or trained
     return candidates[-1] if candidates else None

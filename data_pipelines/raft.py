@@ -32,7 +32,7 @@ from data_pipelines.teachers import TeacherIdentity
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
 from rayraft.prompts import prompt_digest
-from rayraft.records import Passage, Question, RaftExample, digest
+from rayraft.records import Question, RaftExample, digest
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def _placed(
     kb: KnowledgeBase, questions: Sequence[Question], visible: set[str], config: RaftConfig
 ) -> PlacedQuestions:
     wanted = {document for question in questions for document in question.gold_ids}
-    chunks: dict[str, list[Passage]] = {}
-    for row in kb.read_chunks(["chunk_id", "document_id", "title", "text"]).to_pylist():
-        if row["document_id"] in wanted and row["chunk_id"] in visible:
-            chunks.setdefault(row["document_id"], []).append(Passage(**row))
+    chunks = {
+        document: [passage for passage in passages if passage.chunk_id in visible]
+        for document, passages in kb.passages_by_document(wanted).items()
+    }
     return place_questions(questions, chunks, config.teacher.max_quote_chars)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.raft_examples import RaftConfig
+from data_pipelines.raft_reading import SPLITS
 from rayraft.records import RaftExample, digest
 
 SAMPLES = 20
@@ -24,7 +25,7 @@ def data_card(
         config: Of the run.
     """
     golden = sum(example.has_golden for example in examples)
-    documents = {side: {e.document_id for e in examples if e.split == side} for side in _SIDES}
+    documents = {side: {e.document_id for e in examples if e.split == side} for side in SPLITS}
     lines = [
         f"# RAFT examples `{name}`",
         "",
@@ -59,9 +60,6 @@ def data_card(
     for example in sorted(examples, key=lambda e: digest(["card", e.example_id]))[:SAMPLES]:
         lines += ["", *_sample(example)]
     return "\n".join(lines) + "\n"
-
-
-_SIDES = ("train", "validation")
 
 
 def _passages(examples: Sequence[RaftExample]) -> str:

@@ -1,11 +1,11 @@
 """What a person wants to know of published adapters, as text. Knows no model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.artifacts import ArtifactRef, find, listing, read_file, read_manifest
-from data_pipelines.champions import METHODS, ROLES, champions, promotions
+from data_pipelines.champions import ROLES, champions, promotions, roles_of
 from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.manifests import Manifest
 
@@ -37,10 +37,7 @@ def adapter_lines(store: str) -> list[str]:
                 manifest.created,
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return _in_columns(rows)
 
 
 def describe(store: str, adapter_id: str) -> str:
@@ -52,7 +49,6 @@ def describe(store: str, adapter_id: str) -> str:
     """
     ref = find(store, "adapter", adapter_id)
     manifest = read_manifest(ref)
-    method = manifest.config.get("method")
     lines = [
         f"{ref.artifact_id}: {ref.uri}",
         f"published     {manifest.created}, rayraft {manifest.rayraft_version}, "
@@ -61,7 +57,7 @@ def describe(store: str, adapter_id: str) -> str:
         f"base model    {manifest.base_model}, digest {(manifest.base_digest or '')[:12]}",
         f"prompts       digest {(manifest.prompt_digest or '')[:12]}",
         f"data          digest {(manifest.data_digest or '')[:12]}",
-        f"roles         {', '.join(r for r in ROLES if method in METHODS[r]) or 'none'}",
+        f"roles         {', '.join(roles_of(manifest)) or 'none'}",
         *(
             f"promoted      {p.promoted} to {p.role}{f': {p.note}' if p.note else ''}"
             for p in promotions(store)
@@ -99,13 +95,12 @@ def differences(store: str, first: str, second: str) -> str:
     """
     refs = [find(store, "adapter", adapter_id) for adapter_id in (first, second)]
     sides = [_flat(read_manifest(ref)) for ref in refs]
-    names = [name for name in dict.fromkeys([*sides[0], *sides[1]]) if _differs(sides, name)]
     rows = [("", refs[0].artifact_id, refs[1].artifact_id)]
-    rows += [(name, sides[0].get(name, "-"), sides[1].get(name, "-")) for name in names]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    for name in dict.fromkeys([*sides[0], *sides[1]]):
+        ours, theirs = (side.get(name, "-") for side in sides)
+        if ours != theirs:
+            rows.append((name, ours, theirs))
+    return "\n".join(_in_columns(rows))
 
 
 def _flat(manifest: Manifest) -> dict[str, str]:
@@ -128,8 +123,11 @@ def _flatten(prefix: str, values: Mapping[str, Any], into: dict[str, str]) -> No
             into[f"{prefix}{name}"] = str(value)
 
 
-def _differs(sides: list[dict[str, str]], name: str) -> bool:
-    return sides[0].get(name) != sides[1].get(name)
+def _in_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _readable(refs: list[ArtifactRef]) -> list[tuple[ArtifactRef, Manifest]]:

@@ -4,6 +4,7 @@ Knows nothing about questions or models. Every span is verbatim: `text[start:end
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _MARKER = re.compile(r"\s*(?:[-*+•>]\s+|\d{1,3}[.)]\s+|#{1,6}\s+|\|\s*)")
@@ -62,6 +63,12 @@ def _trim(text: str, start: int, end: int) -> Span:
     piece = text[start:end]
     left, right = len(piece) - len(piece.lstrip()), len(piece.rstrip(" \t\r\n\f\v|"))
     return Span(start + left, start + max(left, right))
+
+
+def sentence_around(place: Span, sentences: Sequence[Span]) -> Span:
+    """The sentence that `place` begins in, as far as both reach; `place` where it is in none."""
+    begun = [s for s in sentences if s.start <= place.start < s.end] or [place]
+    return Span(min(begun[0].start, place.start), max(begun[0].end, place.end))
 
 
 def quote_around(text: str, sentence: Span, inner: Span, max_chars: int) -> str:

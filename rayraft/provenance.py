@@ -1,10 +1,16 @@
-"""Which code made an artifact."""
+"""Which code made an artifact, and when."""
 
 import functools
 import subprocess
+import time
 from pathlib import Path
 
 import rayraft
+
+
+def utc_now() -> str:
+    """The time now as every record of this project has it: UTC, ISO 8601, seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @functools.cache

@@ -5,7 +5,9 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from data_pipelines.config import RetrievalConfig
+from rayraft.answering import AnswerSettings
 from rayraft.config import Config
+from rayraft.prompt_budget import PromptBudget
 from rayraft.router import RouterConfig
 
 
@@ -76,6 +78,11 @@ class AnsweringConfig(Config):
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=128)
     )
+
+    @property
+    def answer_settings(self) -> AnswerSettings:
+        """What the answering logic is told."""
+        return AnswerSettings(PromptBudget(self.max_prompt_tokens), self.rule)
 
 
 class RetrieverConfig(Config):

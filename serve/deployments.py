@@ -11,19 +11,17 @@ from typing import Any
 from data_pipelines.published_adapters import fitting_adapters
 from rayraft.answering import (
     AdapterRef,
-    AnswerSettings,
     AskRequest,
     GeneratedPiece,
     Retrieved,
     answer,
     answer_stream,
 )
-from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import Message
 from rayraft.records import Answer
 from serve.adapters import AdapterCatalog, AdapterLoader
 from serve.config import HEALTH_CHECK_PERIOD_S, AnsweringConfig, ApiConfig, GeneratorConfig
-from serve.engine import LanguageModel, TextEngine
+from serve.engine import LanguageModel, TextEngine, load_model
 from serve.handles import HandleService, result_of, stream_of
 from serve.service import Search
 
@@ -45,11 +43,7 @@ class Generator:
     @staticmethod
     def load_model(config: GeneratorConfig) -> LanguageModel:
         """The base model; what a test replaces."""
-        from rayraft.models.text import TextModel
-
-        return TextModel.load(
-            config.base_model, device=config.device, dtype=config.dtype, threads=config.threads
-        )
+        return load_model(config)
 
     async def generate(
         self, messages: list[Message], adapter: str | None, max_new_tokens: int
@@ -84,7 +78,7 @@ class Router:
     def __init__(self, config: AnsweringConfig, store: str, retriever: Any, generator: Any) -> None:
         self._config = config
         self._store = store
-        self._settings = AnswerSettings(PromptBudget(config.max_prompt_tokens), config.rule)
+        self._settings = config.answer_settings
         self._retriever = retriever
         self._generator = generator
         self._catalog: AdapterCatalog | None = None

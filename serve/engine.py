@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from rayraft.prompts import Message
 from rayraft.protocols import GeneratedPiece
 from serve.batching import Batcher
+from serve.config import GeneratorConfig
 
 Job = tuple[str | None, int]
 """Adapter and max_new_tokens: what requests must share to be in one batch."""
@@ -49,6 +50,15 @@ class LanguageModel(Protocol):
     ) -> Iterator[Any]:
         """Pieces of the output's text, then an object as `generate` returns them."""
         ...
+
+
+def load_model(config: GeneratorConfig) -> LanguageModel:
+    """The configured base model."""
+    from rayraft.models.text import TextModel
+
+    return TextModel.load(
+        config.base_model, device=config.device, dtype=config.dtype, threads=config.threads
+    )
 
 
 class TextEngine:

@@ -6,14 +6,12 @@ from data_pipelines.in_process import retrieve_from
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.published_adapters import fitting_adapters
-from rayraft.answering import AnswerSettings, AskRequest, GeneratedPiece, answer
-from rayraft.models.text import TextModel
-from rayraft.prompt_budget import PromptBudget
+from rayraft.answering import AskRequest, GeneratedPiece, answer
 from rayraft.prompts import Message
 from rayraft.records import Answer
 from serve.adapters import AdapterCatalog, AdapterLoader
 from serve.config import AppConfig
-from serve.engine import TextEngine
+from serve.engine import TextEngine, load_model
 
 
 async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -> Answer:
@@ -24,13 +22,8 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
     """
     kb = KnowledgeBase.open(store)
     retriever = open_retriever(kb, settings.retriever.retrieval)
-    answering, generator = settings.answering, settings.generator
-    model = TextModel.load(
-        generator.base_model,
-        device=generator.device,
-        dtype=generator.dtype,
-        threads=generator.threads,
-    )
+    answering = settings.answering
+    model = load_model(settings.generator)
     engine = TextEngine(model, AdapterLoader(store))
     catalog = AdapterCatalog(
         lambda: fitting_adapters(store, model.base_digest),
@@ -49,7 +42,7 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
             retrieve_from(retriever),
             generate,
             catalog.default(request.adapter),
-            AnswerSettings(PromptBudget(answering.max_prompt_tokens), answering.rule),
+            answering.answer_settings,
         )
     finally:
         engine.close()

@@ -89,7 +89,7 @@ def train_adapter(
 def _features(
     source: ArtifactRef, config: TrainConfig
 ) -> tuple[ray.data.Dataset, ray.data.Dataset]:
-    _, tables = read_run(source)
+    tables = read_run(source)
     features, validation = (
         encode(_examples(tables[side]), encode_examples, config) for side in SPLITS
     )

@@ -67,10 +67,14 @@ def read_source(folder: Path, settings: DataSet, mixture: Mixture, validation: b
         source.text[passage["id"]] = " ".join(passage["text"].split())
         source.by_title[passage.get("title", "")].append(passage["id"])
     for row in _lines(folder / settings.name / "queries.train.jsonl"):
-        held_out = int(digest(row["id"])[:8], 16) / 0xFFFFFFFF < mixture.held_out
-        if held_out == validation:
+        if is_held_out(row["id"], mixture.held_out) == validation:
             _add(source, row)
     return source
+
+
+def is_held_out(question_id: str, share: float) -> bool:
+    """Whether a question is kept for the validation loss: the same ones in every set and run."""
+    return int(digest(question_id)[:8], 16) / 0xFFFFFFFF < share
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:

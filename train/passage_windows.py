@@ -2,7 +2,7 @@
 
 import random
 
-from data_pipelines.sentences import Span
+from data_pipelines.sentences import Span, sentence_around
 
 
 def locate(question: str, answer: str, text: str, sentences: list[Span]) -> tuple[Span, Span]:
@@ -16,9 +16,7 @@ def locate(question: str, answer: str, text: str, sentences: list[Span]) -> tupl
     start = text.lower().find(answer.lower())
     while start >= 0:
         found = Span(start, start + len(answer))
-        around = [s for s in sentences if s.start <= start < s.end]
-        sentence = around[0] if around else found
-        sentence = Span(min(sentence.start, found.start), max(sentence.end, found.end))
+        sentence = sentence_around(found, sentences)
         shared = len(asked & set(text[sentence.start : sentence.end].lower().split()))
         if best is None or shared > best[0]:
             best = (shared, found, sentence)

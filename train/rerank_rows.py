@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from data_pipelines.in_process import Searcher
 from data_pipelines.schema import embedded_text
-from rayraft.models.reranker import MAX_TOKENS
+from rayraft.models.reranker import MAX_TOKENS, encode_pairs
 from rayraft.records import Passage, Question, digest
 from train.features import FEATURES
 
@@ -104,12 +104,7 @@ def rank_features(
     """Each row's passages as segments of one source, and the right one's number as its label."""
     encoded = []
     for row in rows:
-        pairs = tokenizer(
-            [row.question] * len(row.passages),
-            row.passages,
-            truncation="only_second",
-            max_length=max_tokens,
-        )
-        ids = [token for segment in pairs["input_ids"] for token in segment]
+        pairs = encode_pairs(tokenizer, row.question, row.passages, max_tokens)
+        ids = [token for segment in pairs for token in segment]
         encoded.append({"input_ids": ids, "labels": [row.label]})
     return pa.Table.from_pylist(encoded, schema=FEATURES)

@@ -9,28 +9,14 @@ to write what is marked, not to find it; the span's own loss reaches the encoder
 Shapes: B rows, T target tokens, S source tokens, N real source tokens, D width.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from rayraft.mini.configuration import MiniConfig
-from rayraft.mini.packing import Layout
+from rayraft.mini.packing import MASKED, Layout, Source
 
-MASKED = -1e4
 NOWHERE = -1
 """Index of the last place of a row: the answer stands in no segment."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The real tokens of a batch and their two layouts: as rows, and as segments."""
-
-    ids_N: Tensor
-    segment_N: Tensor
-    offset_N: Tensor
-    rows: Layout
-    segments: Layout
 
 
 class AnswerSpan(nn.Module):
@@ -53,8 +39,9 @@ class AnswerSpan(nn.Module):
         relevance = self.segment(x_ND[source.offset_N == 0]).float()
         scores_N2 = self.ends(x_ND).float() + relevance[source.segment_N]
         scores_N2 = scores_N2.masked_fill(~self._in_passage(source)[:, None], MASKED)
-        real = source.rows.pad(torch.ones_like(scores_N2))
-        scores = source.rows.pad(scores_N2).masked_fill(real == 0, MASKED)
+        scores = source.rows.pad(scores_N2)
+        if (real := source.rows.mask(scores.device)) is not None:
+            scores = scores.masked_fill(~real.view(*scores.shape[:2], 1), MASKED)
         nowhere = self.nowhere.float().expand(source.rows.rows, 1, 2)
         log = torch.cat([scores, nowhere], dim=1).log_softmax(1)
         inside_N = _inside(source.rows.pack(log[:, :NOWHERE].exp()), source.segments)

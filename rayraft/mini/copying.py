@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rayraft.mini.configuration import MiniConfig
-from rayraft.mini.packing import Layout
+from rayraft.mini.packing import MASKED, Layout
 
 
 class CopyHead(nn.Module):
@@ -37,7 +37,7 @@ class CopyHead(nn.Module):
         scores = torch.bmm(query_BTD, copy_keys_BSD.transpose(1, 2)).float()
         steps = torch.cat([self.match_bias.new_zeros(1), self.match_bias]).float().cumsum(0)
         scores = scores + steps[matches_BTS]
-        scores = scores.masked_fill(~copyable_BS[:, None, :], -1e4)
+        scores = scores.masked_fill(~copyable_BS[:, None, :], MASKED)
         return scores.log_softmax(-1)
 
     def log_gate(self, decoded: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import EncoderDecoderCache
 
 from rayraft.mini.configuration import MiniConfig
-from rayraft.mini.packing import Layout
+from rayraft.mini.packing import MASKED, Layout
 
 LAYER_NORM_EPS = 1e-12
 
@@ -146,7 +146,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causa
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         mask = allowed if mask is None else mask & allowed
     if mask is not None:
-        scores = scores.masked_fill(~mask, -1e4)
+        scores = scores.masked_fill(~mask, MASKED)
     return torch.matmul(scores.softmax(-1), value)
 
 

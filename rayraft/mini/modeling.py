@@ -22,7 +22,7 @@ from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copy_ahead import CopyAhead
 from rayraft.mini.copying import CopyHead, copied_from, match_lengths
 from rayraft.mini.layers import padding_mask
-from rayraft.mini.packing import Layout
+from rayraft.mini.packing import MASKED, Layout
 from rayraft.mini.pretrained import MiniPreTrainedModel
 from rayraft.mini.stacks import MiniDecoder, MiniEncoder, MiniEncoderOutput
 
@@ -131,7 +131,7 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
         generated = generating - F.cross_entropy(logits, target, reduction="none")
         copied_BTS = copied_from(labels_BT, encoded.source_ids)
         here_NS = layout.pack(copied_BTS)
-        copied = pointer_NS.masked_fill(~here_NS, -1e4).logsumexp(-1)[wanted] + copying
+        copied = pointer_NS.masked_fill(~here_NS, MASKED).logsumexp(-1)[wanted] + copying
         spans = span_loss(encoded.span_log, labels_BT, copied_BTS, self.config)
         written = -torch.logaddexp(copied, generated).sum()
         loss: Tensor = (written + self.config.span_weight * spans) / len(target)

@@ -12,6 +12,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+MASKED = -1e4
+"""Score of what must not be chosen: its probability is 0, and nothing becomes infinite."""
+
 
 class _Gather(torch.autograd.Function):
     """`index_select` along dimension 0 whose index has no duplicates.
@@ -87,3 +90,14 @@ class Layout:
         real = torch.zeros(self.rows * self.width, dtype=torch.bool, device=device)
         real[self.index_N] = True
         return real.view(self.rows, 1, 1, self.width)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The real tokens of a batch and their two layouts: as rows, and as segments."""
+
+    ids_N: Tensor
+    segment_N: Tensor
+    offset_N: Tensor
+    rows: Layout
+    segments: Layout

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from rayraft.mini.answer_span import MASKED
 from rayraft.mini.configuration import MiniRerankerConfig
 from rayraft.mini.modeling import MiniForConditionalGeneration
+from rayraft.mini.packing import MASKED
 from rayraft.mini.pretrained import MiniPreTrainedModel
 from rayraft.mini.stacks import SegmentReader
 

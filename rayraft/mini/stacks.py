@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import EncoderDecoderCache
 from transformers.utils.generic import ModelOutput
 
-from rayraft.mini.answer_span import AnswerSpan, Source
+from rayraft.mini.answer_span import AnswerSpan
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.layers import (
     LAYER_NORM_EPS,
@@ -20,7 +20,7 @@ from rayraft.mini.layers import (
     EncoderLayer,
     causal_mask,
 )
-from rayraft.mini.packing import Layout
+from rayraft.mini.packing import Layout, Source
 
 
 @dataclass

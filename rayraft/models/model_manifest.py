@@ -1,13 +1,12 @@
 """The manifest of a whole model's folder: written after training, verified before loading."""
 
 import functools
-import time
 from pathlib import Path
 
 import rayraft
 from rayraft.errors import ArtifactMismatch
 from rayraft.manifests import MANIFEST, Manifest, check_file, parse_manifest, sha256
-from rayraft.provenance import code_commit
+from rayraft.provenance import code_commit, utc_now
 
 
 def write_model_manifest(folder: Path, manifest: Manifest) -> Manifest:
@@ -16,7 +15,7 @@ def write_model_manifest(folder: Path, manifest: Manifest) -> Manifest:
     complete = manifest.model_copy(
         update={
             "kind": "model",
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "created": utc_now(),
             "commit": code_commit(),
             "rayraft_version": rayraft.__version__,
             "files": {path.name: sha256(path.read_bytes()) for path in files},

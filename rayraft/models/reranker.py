@@ -23,6 +23,16 @@ MAX_TOKENS = 256
 """Of a question with its passage; the passage's end is cut off."""
 
 
+def encode_pairs(
+    tokenizer: Any, question: str, passages: Sequence[str], max_tokens: int
+) -> list[list[int]]:
+    """The token ids of the question with each passage; a passage's end is cut off."""
+    ids: list[list[int]] = tokenizer(
+        [question] * len(passages), list(passages), truncation="only_second", max_length=max_tokens
+    )["input_ids"]
+    return ids
+
+
 class Reranker:
     """Scores passages for a question; safe to call from several threads."""
 
@@ -57,12 +67,7 @@ class Reranker:
     @torch.inference_mode()
     def score(self, question: str, passages: Sequence[str]) -> FloatArray:
         """float32 [n]: the higher, the likelier the passage holds the answer."""
-        encoded: list[list[int]] = self._tokenizer(
-            [question] * len(passages),
-            list(passages),
-            truncation="only_second",
-            max_length=MAX_TOKENS,
-        )["input_ids"]
+        encoded = encode_pairs(self._tokenizer, question, passages, MAX_TOKENS)
         scores = np.zeros(len(passages), dtype=np.float32)
         for rows in length_batches([len(ids) for ids in encoded], BATCH_TOKENS):
             batch = self._tokenizer.pad(

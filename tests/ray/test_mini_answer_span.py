@@ -7,10 +7,10 @@ import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from rayraft.mini import MiniForConditionalGeneration
-from rayraft.mini.answer_span import AnswerSpan, Source, span_loss
+from rayraft.mini.answer_span import AnswerSpan, span_loss
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copying import copied_from
-from rayraft.mini.packing import Layout
+from rayraft.mini.packing import Layout, Source
 from rayraft.mini.tokenizer import build_tokenizer
 from rayraft.mini.wheel import initial_model
 from rayraft.models.rendering import render_completion, render_prompt

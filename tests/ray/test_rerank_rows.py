@@ -24,10 +24,7 @@ def searcher(kb: KnowledgeBase) -> HybridRetriever:
 
 @pytest.fixture(scope="module")
 def golden(kb: KnowledgeBase) -> dict[str, list[Passage]]:
-    found: dict[str, list[Passage]] = {}
-    for row in kb.read_chunks(["chunk_id", "document_id", "title", "text"]).to_pylist():
-        found.setdefault(row["document_id"], []).append(Passage(**row))
-    return found
+    return kb.passages_by_document()
 
 
 @pytest.fixture(scope="module")

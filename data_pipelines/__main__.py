@@ -1,4 +1,4 @@
-"""`python -m data_pipelines ingest|search|raft|export`; Ray and torch are imported inside them."""
+"""`python -m data_pipelines ingest|search|raft|...`; Ray and torch are imported inside them."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_pipelines import adapters_command, export_command, raft_command
+from data_pipelines import (
+    adapters_command,
+    drift_command,
+    export_command,
+    feedback_command,
+    raft_command,
+)
 from rayraft.commands import clear_errors, new_app, split_overrides
 from rayraft.errors import InputError
 
@@ -104,6 +110,8 @@ def search(
 
 raft_command.register(app)
 export_command.register(app)
+feedback_command.register(app)
+drift_command.register(app)
 adapters_command.register(app)
 
 

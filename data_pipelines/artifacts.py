@@ -25,6 +25,7 @@ FOLDERS: dict[Kind, str] = {
     "raft": "raft",
     "eval": "evals",
     "router": "routers",
+    "refresh": "refreshes",
 }
 NUMBERED: frozenset[Kind] = frozenset({"adapter"})
 """Kinds of which one name has numbered versions: `<folder>/<name>/<n>/`."""

@@ -5,7 +5,7 @@ was trained says which. The champion of a role is the one promoted to it last; w
 the newest adapter of the role is taken. Promotions are one small file beside the adapters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -95,6 +95,14 @@ def rollback(store: str, role: Role) -> str | None:
     del history[places[-1]]
     _write(store, history)
     return champions(store).get(role)
+
+
+def withdraw(store: str, adapter_ids: Collection[str]) -> None:
+    """Takes every promotion of these adapters back."""
+    history = promotions(store)
+    kept = [promotion for promotion in history if promotion.adapter_id not in adapter_ids]
+    if len(kept) < len(history):
+        _write(store, kept)
 
 
 def roles_of(manifest: Manifest) -> list[Role]:

@@ -50,7 +50,7 @@ def chunk_document(document: Document, tokenizer: TokenCounter, chunk_tokens: in
     """
     return [
         Chunk(
-            chunk_id=f"{document.document_id}#{position}",
+            chunk_id=chunk_id_of(document.document_id, position),
             document_id=document.document_id,
             position=position,
             title=document.title,
@@ -143,3 +143,13 @@ def _sentence_cuts(text: str) -> list[int]:
         line = text.rfind("\n", 0, start) + 1
         cuts.append(line if _MARKER.fullmatch(text, line, start) else start)
     return sorted(set(cuts))
+
+
+def chunk_id_of(document_id: str, position: int) -> str:
+    """The id of a document's chunk."""
+    return f"{document_id}#{position}"
+
+
+def document_of(chunk_id: str) -> str:
+    """The document that a chunk id names."""
+    return chunk_id.rpartition("#")[0]

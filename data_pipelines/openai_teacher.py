@@ -7,6 +7,7 @@ its chunk only: a long job never ends because of one row.
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,13 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from data_pipelines.question_checks import clean_question, find_span, question_fault
 from data_pipelines.sentences import Span, quote_around
 from data_pipelines.teachers import (
+    LEAK,
+    TEACHER_ERROR,
     TeacherConfig,
     TeacherIdentity,
     TeacherRequest,
     TeacherResult,
     WrittenQuestion,
+    is_leak,
 )
 from rayraft.metrics import normalise_answer
+from rayraft.prompts import Message, answer_messages
 from rayraft.records import digest
 
 logger = logging.getLogger(__name__)
@@ -71,10 +76,10 @@ class OpenAITeacher:
     def _write_one(self, request: TeacherRequest) -> TeacherResult:
         result = TeacherResult()
         try:
-            content = self._complete(_messages(request))
+            content = self._complete(_messages(request), as_json=True)
         except httpx2.HTTPError as exc:
             logger.warning("teacher %s, chunk %s: %s", self.name, request.chunk_id, exc)
-            result.dropped["teacher_error"] += 1
+            result.dropped[TEACHER_ERROR] += 1
             return result
         rows = _parse(content)
         if rows is None:
@@ -82,15 +87,33 @@ class OpenAITeacher:
             return result
         for row in rows:
             self._take(request, row, result)
-        return result
+        return TeacherResult(
+            [written for written in result.written if not self._leaks(written, result.dropped)],
+            result.dropped,
+        )
 
-    def _complete(self, messages: list[dict[str, str]]) -> str:
-        body = {
+    def _leaks(self, written: WrittenQuestion, dropped: Counter[str]) -> bool:
+        """Counts a question that the endpoint answers without the document."""
+        if self._config.leak_f1 > 1:
+            return False
+        try:
+            output = self._complete(answer_messages(written.question, []), as_json=False)
+        except httpx2.HTTPError as exc:
+            logger.warning("teacher %s, %r: %s", self.name, written.question, exc)
+            dropped[TEACHER_ERROR] += 1
+            return True
+        leaks = is_leak(output, written.answer, self._config.leak_f1)
+        dropped[LEAK] += int(leaks)
+        return leaks
+
+    def _complete(self, messages: Sequence[Message], *, as_json: bool) -> str:
+        body: dict[str, Any] = {
             "model": self._config.base_model,
             "messages": messages,
             "temperature": 0,
-            "response_format": {"type": "json_object"},
         }
+        if as_json:
+            body["response_format"] = {"type": "json_object"}
         for attempt in range(self._config.max_retries + 1):
             try:
                 response = self._client.post("chat/completions", json=body)
@@ -119,11 +142,11 @@ class OpenAITeacher:
 
 def openai_identity(config: TeacherConfig) -> TeacherIdentity:
     """The identity of a teacher behind an endpoint: its prompt, address and model's name."""
-    parts = [_SYSTEM, config.url, config.base_model, config.max_quote_chars]
+    parts = [_SYSTEM, config.url, config.base_model, config.max_quote_chars, config.leak_f1]
     return TeacherIdentity(config.base_model, digest(parts))
 
 
-def _messages(request: TeacherRequest) -> list[dict[str, str]]:
+def _messages(request: TeacherRequest) -> list[Message]:
     user = (
         f"Title: {request.title}\nDocument:\n{request.text}\n\n"
         f"Write {request.count} question(s), as different from one another as possible."

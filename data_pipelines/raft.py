@@ -1,38 +1,49 @@
 """RAFT example generation on Ray Data: chunk ids flow, actors write, one artifact is published."""
 
-import io
 import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from data_pipelines.artifacts import ArtifactRef, publish
+from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.filters import RowFilter
 from data_pipelines.given_questions import PlacedQuestions, given_identity, place_questions
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
+from data_pipelines.question_duplicates import near_duplicates
 from data_pipelines.raft_actor import RaftActor, RaftJob, teacher_identity
-from data_pipelines.raft_card import data_card
-from data_pipelines.raft_examples import RaftConfig, to_table, with_split
-from data_pipelines.raft_reading import SPLITS
+from data_pipelines.raft_examples import RaftConfig, with_split
+from data_pipelines.raft_publishing import publish_run
+from data_pipelines.raft_staging import Staging
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
-from data_pipelines.teachers import TeacherIdentity
+from data_pipelines.teachers import TEACHER_ERROR
 from rayraft.errors import InputError
-from rayraft.manifests import Manifest
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, RaftExample, digest
+
+
+class NothingToLearn(InputError):
+    """No chunk may be learned, or no example is left."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which chunks examples are written for, and whose questions they show."""
+
+    questions: Sequence[Question] | None = None
+    """People's, in the teacher's place (see `given_questions`)."""
+    since: int | None = None
+    """Only for chunks that were added or changed after this knowledge base version."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ class RaftRun:
     with_golden: int
     short_of_distractors: int
     """Examples with fewer passages than configured: nothing else could stand beside the golden."""
+    refused_distractors: int
+    """Passages that the guard took for answers."""
     dropped: dict[str, int]
     """Reasons and counts of everything that was not used."""
     seconds: float
@@ -62,40 +75,35 @@ def build_raft_examples(
     config: RaftConfig,
     run: str | None = None,
     progress: Advance = no_progress,
-    questions: Sequence[Question] | None = None,
+    scope: Scope | None = None,
 ) -> RaftRun:
     """Writes examples for the latest knowledge base version; publishes `<store>/raft/<run>/`.
 
-    With `questions` those take the teacher's place (see `given_questions`). The same seed, version
-    and questions give the same Parquet bytes, whatever the number of actors.
+    The same configuration, version and questions give the same Parquet bytes, whatever the number
+    of actors. A run that was killed goes on where it stopped, if nothing that decides its rows is
+    another.
 
     Raises:
         NotFoundError: The store has no knowledge base, or the teacher's model does not exist.
-        InputError: There is no chunk that may be learned, no example is left, or `run` is taken.
+        NothingToLearn: There is no chunk that may be learned, or no example is left.
+        InputError: `run` is taken.
     """
     began = time.perf_counter()
+    scope = scope or Scope()
     kb = KnowledgeBase.open(store)
     name = new_run(store, "raft", run, kb.version)
     visible, restricted = visible_chunk_ids(kb, config)
     if not visible:
-        raise InputError(f"{store}: no chunk to write examples for ({restricted} restricted)")
-    placed = _placed(kb, questions, set(visible), config) if questions is not None else None
-    teacher = teacher_identity(config.teacher) if questions is None else given_identity(questions)
-    chosen = choose_chunks(visible if placed is None else sorted(placed.written), config)
-    rows = []
+        raise NothingToLearn(f"{store}: no chunk to write examples for ({restricted} restricted)")
+    placed = _placed(kb, scope.questions, set(visible), config)
+    teacher = given_identity(scope.questions or ()) if placed else teacher_identity(config.teacher)
+    chosen = choose_chunks(_in_scope(kb, visible, placed, scope), config)
     job = RaftJob(store_uri(store), kb.version, config, teacher)
-    for row in _run(job, chosen, visible, placed):
-        rows.append(row)
-        progress(len(rows), len(chosen))
-    # All examples pass through this process, about 3 KB each.
-    examples = [RaftExample.model_validate_json(text) for row in rows for text in row["examples"]]
-    dropped: Counter[str] = sum((Counter(json.loads(row["dropped"])) for row in rows), Counter())
-    if placed is not None:
-        dropped += placed.dropped
-    if not examples:
+    rows, staging = _outcomes(job, chosen, visible, placed, progress)
+    split, dropped = _examples(rows, placed, config)
+    if not split:
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items()))
-        raise InputError(f"{store}: no example is left of {len(chosen)} chunks ({counts})")
-    split = with_split(examples, config)
+        raise NothingToLearn(f"{store}: no example is left of {len(chosen)} chunks ({counts})")
     made = RaftRun(
         run=name,
         uri=ArtifactRef(store, "raft", name).uri,
@@ -107,17 +115,41 @@ def build_raft_examples(
         validation=sum(example.split == "validation" for example in split),
         with_golden=sum(example.has_golden for example in split),
         short_of_distractors=sum(len(e.passages) <= config.distractors for e in split),
+        refused_distractors=sum(row["refused_distractors"] for row in rows),
         dropped=dict(sorted(dropped.items())),
         seconds=round(time.perf_counter() - began, 1),
         samples=split[:3],
     )
-    _publish(store, made, split, config, teacher)
+    made_from = [f"kb@{made.kb_version}", f"teacher/{teacher.name}@{teacher.digest}"]
+    publish_run(store, asdict(made), split, config, made_from)
+    staging.clear()
     return made
 
 
+def _examples(
+    rows: Sequence[Mapping[str, Any]], placed: PlacedQuestions | None, config: RaftConfig
+) -> tuple[list[RaftExample], Counter[str]]:
+    """The examples of all chunks with their splits, and why others are missing."""
+    # All examples pass through this process, about 3 KB each.
+    examples = [RaftExample.model_validate_json(text) for row in rows for text in row["examples"]]
+    dropped: Counter[str] = sum((Counter(json.loads(row["dropped"])) for row in rows), Counter())
+    split = with_split(examples, config)
+    if placed is not None:
+        return split, dropped + placed.dropped
+    doubled = near_duplicates([e.question for e in split], config.filters.near_duplicate)
+    if doubled:
+        dropped["near_duplicate_question"] += len(doubled)
+    return [example for i, example in enumerate(split) if i not in doubled], dropped
+
+
 def _placed(
-    kb: KnowledgeBase, questions: Sequence[Question], visible: set[str], config: RaftConfig
-) -> PlacedQuestions:
+    kb: KnowledgeBase,
+    questions: Sequence[Question] | None,
+    visible: set[str],
+    config: RaftConfig,
+) -> PlacedQuestions | None:
+    if questions is None:
+        return None
     wanted = {document for question in questions for document in question.gold_ids}
     chunks = {
         document: [passage for passage in passages if passage.chunk_id in visible]
@@ -126,53 +158,40 @@ def _placed(
     return place_questions(questions, chunks, config.teacher.max_quote_chars)
 
 
-def _publish(
-    store: str,
-    made: RaftRun,
-    examples: Sequence[RaftExample],
-    config: RaftConfig,
-    teacher: TeacherIdentity,
-) -> None:
-    files: dict[str, bytes | Path] = {
-        f"{side}.parquet": parquet_bytes([e for e in examples if e.split == side])
-        for side in SPLITS
-    }
-    counts = asdict(made)
-    files["card.md"] = data_card(made.run, counts, examples, config).encode()
-    metrics = {
-        name: counts[name]
-        for name in (
-            "chunks",
-            "restricted_chunks",
-            "train",
-            "validation",
-            "with_golden",
-            "short_of_distractors",
-            "seconds",
-        )
-    }
-    publish(
-        store,
-        "raft",
-        made.run,
-        files,
-        Manifest(
-            kind="raft",
-            made_from=[f"kb@{made.kb_version}", f"teacher/{teacher.name}@{teacher.digest}"],
-            kb_version=made.kb_version,
-            prompt_digest=prompt_digest(),
-            data_digest=digest([example.model_dump(mode="json") for example in examples]),
-            config=config.model_dump(mode="json"),
-            metrics=metrics | {f"dropped.{k}": v for k, v in made.dropped.items()},
-        ),
-    )
+def _in_scope(
+    kb: KnowledgeBase, visible: list[str], placed: PlacedQuestions | None, scope: Scope
+) -> list[str]:
+    chosen = visible if placed is None else sorted(placed.written)
+    if scope.since is None:
+        return chosen
+    changed = set(kb.delta(scope.since).upserted["chunk_id"].to_pylist())
+    return [chunk_id for chunk_id in chosen if chunk_id in changed]
 
 
-def parquet_bytes(examples: Sequence[RaftExample]) -> bytes:
-    """The examples as a Parquet file."""
-    buffer = io.BytesIO()
-    pq.write_table(to_table(examples), buffer, compression="zstd")
-    return buffer.getvalue()
+def _outcomes(
+    job: RaftJob,
+    chunk_ids: list[str],
+    visible: list[str],
+    placed: PlacedQuestions | None,
+    progress: Advance,
+) -> tuple[list[dict[str, Any]], Staging]:
+    """A row a chunk, those of a run before that was killed among them."""
+    deciding = job.config.model_dump(exclude={"workers", "max_chunks", "filters"})
+    filtered = job.config.filters.golden_within
+    key = digest([deciding, filtered, job.version, job.teacher.digest, prompt_digest(), visible])
+    staging = Staging(job.store, key[:32])
+    known = staging.rows()
+    rows = [known[chunk_id] for chunk_id in chunk_ids if chunk_id in known]
+    missing = [chunk_id for chunk_id in chunk_ids if chunk_id not in known]
+    try:
+        for row in _run(job, missing, visible, placed):
+            if TEACHER_ERROR not in json.loads(row["dropped"]):  # the next run asks again
+                staging.add(row)
+            rows.append(row)
+            progress(len(rows), len(chunk_ids))
+    finally:
+        staging.flush()
+    return rows, staging
 
 
 def visible_chunk_ids(kb: KnowledgeBase, config: RaftConfig) -> tuple[list[str], int]:

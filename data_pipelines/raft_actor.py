@@ -8,11 +8,12 @@ from typing import Any
 
 import ray
 
+from data_pipelines.false_negatives import FalseNegativeGuard
 from data_pipelines.given_questions import GivenTeacher
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.openai_teacher import OpenAITeacher, openai_identity
-from data_pipelines.raft_examples import RaftConfig
+from data_pipelines.raft_examples import GuardConfig, RaftConfig
 from data_pipelines.raft_writer import ChunkOutcome, RaftWriter
 from data_pipelines.teachers import (
     LocalTeacher,
@@ -56,10 +57,11 @@ class RaftActor:
             raise ArtifactMismatch(
                 f"teacher {teacher.name}: this machine has another version of it"
             )
-        self._writer = RaftWriter(teacher, retriever, ray.get(visible[0]), job.config)
+        guard = open_guard(job.config.guard)
+        self._writer = RaftWriter(teacher, retriever, ray.get(visible[0]), job.config, guard)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Batch function: column `chunk_id` to `chunk_id`, `examples` and `dropped`."""
+        """Batch function: column `chunk_id` to the columns of `outcome_columns`."""
         return outcome_columns(self._writer.write([str(i) for i in batch["chunk_id"]]))
 
 
@@ -69,7 +71,21 @@ def outcome_columns(outcomes: Sequence[ChunkOutcome]) -> dict[str, list[Any]]:
         "chunk_id": [outcome.chunk_id for outcome in outcomes],
         "examples": [[e.model_dump_json() for e in outcome.examples] for outcome in outcomes],
         "dropped": [json.dumps(outcome.dropped) for outcome in outcomes],
+        "refused_distractors": [outcome.refused_distractors for outcome in outcomes],
     }
+
+
+def open_guard(config: GuardConfig) -> FalseNegativeGuard | None:
+    """The configured guard, with its model.
+
+    Raises:
+        NotFoundError: There is no such reranker.
+    """
+    if config.reranker is None:
+        return None
+    from rayraft.models.reranker import Reranker
+
+    return FalseNegativeGuard(Reranker.load(config.reranker, threads=1), config.margin)
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:

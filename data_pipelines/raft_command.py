@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="raft", epilog=EPILOG)(clear_errors(raft))
 
 
-def raft(
+def raft(  # noqa: PLR0913 - each parameter is an option
     store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
     config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
     run: Annotated[
@@ -34,12 +34,17 @@ def raft(
         Path | None,
         typer.Option(help="JSONL of {id, question, answers, gold_ids}: people's, not a teacher's."),
     ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only for chunks changed after this knowledge base version."),
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
 ) -> None:
     """Writes RAFT training examples from the knowledge base's chunks.
 
     A question, the sentence that answers it and the answer for each chunk, shown among passages
     that do not hold the answer; in a share of the examples the answering passage is missing.
+    Interrupted, the same command goes on where it stopped.
     """
     from data_pipelines.raft_examples import RaftConfig
     from rayraft.config import load
@@ -48,14 +53,14 @@ def raft(
 
     from data_pipelines.kb import KnowledgeBase
     from data_pipelines.progress import progress_bar
-    from data_pipelines.raft import build_raft_examples
+    from data_pipelines.raft import Scope, build_raft_examples
     from data_pipelines.ray_session import ray_session
     from rayraft.questions import read_questions
 
     given = read_questions(questions) if questions is not None else None
     KnowledgeBase.open(store)  # a wrong store is said at once, before Ray starts
     with ray_session(), progress_bar("chunks") as advance:
-        made = build_raft_examples(store, settings, run, advance, given)
+        made = build_raft_examples(store, settings, run, advance, Scope(given, since))
     typer.echo(summary(made))
 
 
@@ -69,6 +74,8 @@ def summary(made: "RaftRun") -> str:
         f"passage) in {made.seconds:.1f} s",
         f"left out: {dropped or 'nothing'}",
     ]
+    if made.refused_distractors:
+        lines.append(f"passages that may answer too, refused: {made.refused_distractors}")
     if made.restricted_chunks:
         lines.append(f"not learned, because access to them is restricted: {made.restricted_chunks}")
     for example in made.samples:

@@ -30,6 +30,26 @@ class WorkerConfig(Config):
     """Chunks handed to an actor at a time."""
 
 
+class GuardConfig(Config):
+    """Which distractors are taken for answers that nobody marked (`false_negatives`)."""
+
+    reranker: str | None = "mini-reranker"
+    """`mini-reranker`, a folder, or a cross-encoder of the hub; None: no guard."""
+    margin: float = 0.0
+    """A distractor is refused if its score is at least the golden passage's plus this."""
+
+
+class FilterConfig(Config):
+    """Which written questions are left out. People's own questions are not filtered."""
+
+    golden_within: int | None = Field(default=20, ge=1, le=1000)
+    """A question that does not find its golden document among so many chunks of hybrid search does
+    not name its subject ("when did it open?"); None: not looked at."""
+    near_duplicate: float = Field(default=0.8, gt=0, le=1)
+    """Questions whose content words have at least this Jaccard similarity are one question; 1:
+    only those of the very same words are."""
+
+
 class RaftConfig(Config):
     """What RAFT examples are made of."""
 
@@ -52,6 +72,8 @@ class RaftConfig(Config):
     """Whose documents may be learned beside everybody's. An adapter tells what it learned to
     everyone who may use it, so the default is public documents only."""
     seed: int = Field(default=0, ge=0)
+    guard: GuardConfig = GuardConfig()
+    filters: FilterConfig = FilterConfig()
     teacher: TeacherConfig = TeacherConfig()
     workers: WorkerConfig = WorkerConfig()
 

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from data_pipelines.false_negatives import FalseNegativeGuard
+from data_pipelines.given_questions import NAME as GIVEN
 from data_pipelines.raft_examples import (
     RaftConfig,
     assemble_example,
     example_fault,
     shown_passage,
 )
-from data_pipelines.teachers import Teacher, TeacherRequest, WrittenQuestion
+from data_pipelines.teachers import Teacher, TeacherRequest, TeacherResult, WrittenQuestion
 from rayraft.records import Passage, RaftExample, digest
 
 
@@ -40,12 +42,22 @@ class ChunkOutcome:
     chunk_id: str
     examples: list[RaftExample] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    """Reasons and counts of attempts that made no example."""
+    refused_distractors: int = 0
+    """By the guard against false negatives."""
 
 
 class RaftWriter:
     """Writes, assembles and verifies the examples of chunks.
 
     Every outcome depends on its own chunk, the knowledge base version and the configuration alone.
+
+    Args:
+        teacher: Writes the questions.
+        search: Over the knowledge base.
+        visible_ids: Of all chunks that may be shown.
+        config: Numbers and shares.
+        guard: Refuses distractors that may answer; None: all may stand.
     """
 
     def __init__(
@@ -54,11 +66,13 @@ class RaftWriter:
         search: Search,
         visible_ids: Sequence[str],
         config: RaftConfig,
+        guard: FalseNegativeGuard | None = None,
     ) -> None:
         self._teacher = teacher
         self._search = search
         self._visible_ids = visible_ids
         self._config = config
+        self._guard = guard
 
     def write(self, chunk_ids: Sequence[str]) -> list[ChunkOutcome]:
         """One outcome a chunk, in order."""
@@ -74,34 +88,69 @@ class RaftWriter:
             for chunk_id in chunk_ids
         ]
         results = self._teacher.write(requests)
-        drawn = {
-            (request.chunk_id, written.question): self._draw(request.chunk_id, written)
-            for request, result in zip(requests, results, strict=True)
-            for written in result.written
-        }
-        others = self._read(sorted({i for ids in drawn.values() for i in ids}))
-        outcomes = []
-        for chunk_id, result in zip(chunk_ids, results, strict=True):
-            outcome = ChunkOutcome(chunk_id, dropped=Counter(result.dropped))
-            # One search a chunk: embeddings of a batch may depend on what else is in it.
-            questions = [written.question for written in result.written]
-            for written, hard in zip(result.written, self._hard(questions), strict=True):
-                picked = [shown_passage(others[i]) for i in drawn[chunk_id, written.question]]
-                example = assemble_example(chunks[chunk_id], written, hard, picked, self._config)
-                if fault := example_fault(example):
-                    outcome.dropped[fault] += 1
-                else:
-                    outcome.examples.append(example)
-            outcomes.append(outcome)
-        return outcomes
+        return [
+            self._outcome(chunks[chunk_id], result)
+            for chunk_id, result in zip(chunk_ids, results, strict=True)
+        ]
+
+    def _outcome(self, golden: Passage, result: TeacherResult) -> ChunkOutcome:
+        examples: list[RaftExample] = []
+        dropped = Counter(result.dropped)
+        refused = 0
+        # One search a chunk: embeddings of a batch may depend on what else is in it.
+        hits = self._hits([written.question for written in result.written])
+        for written, hard in zip(result.written, hits, strict=True):
+            if not self._names_its_subject(golden, hard):
+                dropped["subject_not_named"] += 1
+                continue
+            example, suspects = self._example(golden, written, hard)
+            refused += suspects
+            if fault := example_fault(example):
+                dropped[fault] += 1
+            else:
+                examples.append(example)
+        return ChunkOutcome(golden.chunk_id, examples, dropped, refused)
+
+    def _example(
+        self, golden: Passage, written: WrittenQuestion, hard: Sequence[Passage]
+    ) -> tuple[RaftExample, int]:
+        """The example, and how many distractors were refused on the way to it."""
+        drawn = self._read(self._draw(golden.chunk_id, written))
+        others = [shown_passage(passage) for passage in drawn.values()]
+        refused: set[str] = set()
+        while True:
+            example = assemble_example(
+                golden,
+                written,
+                [passage for passage in hard if passage.chunk_id not in refused],
+                [passage for passage in others if passage.chunk_id not in refused],
+                self._config,
+            )
+            suspects = self._suspects(golden, example)
+            if not suspects:
+                return example, len(refused)
+            refused |= suspects
+
+    def _suspects(self, golden: Passage, example: RaftExample) -> set[str]:
+        if self._guard is None:
+            return set()
+        shown = [p for p in example.passages if p.chunk_id != golden.chunk_id]
+        return self._guard.suspects(example.question, golden, shown)
+
+    def _names_its_subject(self, golden: Passage, hits: Sequence[Passage]) -> bool:
+        within = self._config.filters.golden_within
+        if within is None or self._teacher.name == GIVEN:
+            return True
+        return any(hit.document_id == golden.document_id for hit in hits[:within])
 
     def _read(self, chunk_ids: Sequence[str]) -> dict[str, Passage]:
         return {chunk.chunk_id: chunk for chunk in self._search.read(chunk_ids)}
 
-    def _hard(self, questions: Sequence[str]) -> list[list[Passage]]:
+    def _hits(self, questions: Sequence[str]) -> list[list[Passage]]:
         if not questions:
             return []
         wanted = 4 * (self._config.distractors + 1) + 4
+        wanted = max(wanted, self._config.filters.golden_within or 0)
         return self._search.search(questions, wanted, groups=self._config.groups)
 
     def _draw(self, chunk_id: str, written: WrittenQuestion) -> list[str]:

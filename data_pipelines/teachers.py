@@ -33,6 +33,9 @@ class TeacherConfig(Config):
     """Local: answer spans tried for each question wanted; most fail a check."""
     min_round_trip_f1: float = Field(default=0.6, ge=0, le=1)
     """Local: token F1 between the intended answer and the one read back; 0 keeps everything."""
+    leak_f1: float = Field(default=0.6, gt=0, le=2)
+    """A question that the teacher answers without the document, with at least this token F1, needs
+    no document and is left out; above 1 nothing is, and nothing is asked."""
     max_quote_chars: int = Field(default=320, ge=20, le=4000)
     """A longer sentence is cut to the words around its answer."""
     max_new_tokens: int = Field(default=96, ge=8, le=2048)
@@ -123,6 +126,18 @@ class Generated(Protocol):
         ...
 
 
+TEACHER_ERROR = "teacher_error"
+"""Reason of what a teacher could not be asked: another time it may answer."""
+LEAK = "answerable_without_documents"
+"""Reason of questions whose answer the teacher knows by heart."""
+
+
+def is_leak(output: str, answer: str, min_f1: float) -> bool:
+    """Whether an output made without any document holds the intended answer."""
+    said = parse_answer(output)
+    return not said.abstained and token_f1(said.text, [answer]) >= min_f1
+
+
 class LocalTeacher:
     """Span first, question second, round trip last, with one text model."""
 
@@ -151,6 +166,7 @@ class LocalTeacher:
             return result
         asked = self._ask(request, spans, result.dropped)
         kept = self._round_trip(request, asked, result.dropped)
+        kept = self._without_leaks(kept, result.dropped)
         for question, span in kept[: request.count]:
             quote = quote_around(
                 request.text, span.sentence, span.span, self._config.max_quote_chars
@@ -195,6 +211,20 @@ class LocalTeacher:
                 dropped["round_trip_abstained"] += 1
             elif token_f1(answer.text, [span.text]) < self._config.min_round_trip_f1:
                 dropped["round_trip_differs"] += 1
+            else:
+                kept.append((question, span))
+        return kept
+
+    def _without_leaks(
+        self, asked: Sequence[tuple[str, AnswerSpan]], dropped: Counter[str]
+    ) -> list[tuple[str, AnswerSpan]]:
+        if not asked or self._config.leak_f1 > 1:
+            return list(asked)
+        outputs = self._generate([answer_messages(question, []) for question, _ in asked])
+        kept = []
+        for output, (question, span) in zip(outputs, asked, strict=True):
+            if is_leak(output, span.text, self._config.leak_f1):
+                dropped[LEAK] += 1
             else:
                 kept.append((question, span))
         return kept

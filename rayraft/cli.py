@@ -17,8 +17,9 @@ from rayraft.commands import new_app
 HELP = """Fine-tuning and retrieval as one answering service over your documents.
 
 A knowledge base goes through **ingest**, **raft** (training examples), **train** (a LoRA
-adapter), **evaluate** and **serve**; **ask** and **search** question it; **adapters** keeps what
-was trained, **export** hands examples to other trainers; **demo** does it all.
+adapter), **evaluate** and **serve**; **ask** and **search** question it. As documents change and
+people give **feedback**, **drift** says how stale what was trained is, **refresh** brings it up,
+and **adapters** keeps it; **export** hands examples to other trainers; **demo** does it all.
 
 Examples:
 
@@ -45,6 +46,9 @@ COMMANDS = (
     Mounted("raft", "data_pipelines.__main__", "raft"),
     Mounted("export", "data_pipelines.__main__", "export"),
     Mounted("train", "train.__main__", "fit"),
+    Mounted("refresh", "train.__main__", "refresh"),
+    Mounted("drift", "data_pipelines.__main__", "drift"),
+    Mounted("feedback", "data_pipelines.__main__", "feedback"),
     Mounted("evaluate", "train.__main__", "evaluate"),
     Mounted("serve", "serve.__main__", "run"),
     Mounted("ask", "serve.__main__", "ask"),

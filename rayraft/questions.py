@@ -1,12 +1,13 @@
 """Reading of question files: one JSON object a line, checked line by line."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from rayraft.config import explain
 from rayraft.errors import InputError
+from rayraft.jsonl import read_objects
 from rayraft.records import Question
 
 
@@ -22,34 +23,17 @@ def read_questions(path: str | Path, limit: int | None = None) -> list[Question]
             twice; names file, line number and what.
     """
     questions: dict[str, Question] = {}
-    for number, line in enumerate(_read(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        question = _parse(line, f"{path} line {number}")
+    for where, values in read_objects(path, "questions"):
+        question = _parse(values, where)
         if question.id in questions:
-            raise InputError(f"{path} line {number}: id {question.id!r} comes twice")
+            raise InputError(f"{where}: id {question.id!r} comes twice")
         questions[question.id] = question
     if not questions:
         raise InputError(f"{path}: holds no question")
     return list(questions.values())[:limit]
 
 
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except OSError as exc:
-        raise InputError(f"questions file {path}: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise InputError(f"questions file {path}: not UTF-8 at byte {exc.start}") from exc
-
-
-def _parse(line: str, where: str) -> Question:
-    try:
-        values = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as exc:
-        raise InputError(f"{where}: not JSON ({exc})") from exc
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: expected a JSON object, not {type(values).__name__}")
+def _parse(values: dict[str, Any], where: str) -> Question:
     meta = values.get("meta")
     if "kind" not in values and isinstance(meta, dict):
         values["kind"] = str(meta.get("kind", ""))

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from rayraft.answering import AskRequest
 from rayraft.errors import GenerationError, NotFoundError
+from rayraft.feedback import Feedback
 from rayraft.records import Answer, Document
 from serve.body_limit import BodyLimit
 from serve.config import ApiConfig
@@ -28,6 +29,7 @@ from serve.schemas import (
     ChatRequest,
     DocumentBody,
     EmbeddingRequest,
+    FeedbackBody,
     SearchRequest,
     parse_model,
 )
@@ -50,6 +52,7 @@ def create_api(service: Service, config: ApiConfig) -> FastAPI:
     api.put(_DOCUMENT)(routes.put_document)
     api.get(_DOCUMENT)(routes.get_document)
     api.delete(_DOCUMENT)(routes.delete_document)
+    api.post("/v1/feedback")(routes.feedback)
     api.get("/healthz")(routes.healthz)
     api.get("/readyz")(routes.readyz)
     add_error_handlers(api)
@@ -108,6 +111,15 @@ class _Routes:
         removed = self._service.delete_document(document_id, self._groups(None))
         version = await self._in_time(removed)
         return {"document_id": document_id, "deleted": True, "kb_version": version}
+
+    async def feedback(self, body: FeedbackBody) -> dict[str, Any]:
+        """Keeps a person's word on an answer, for the next refresh."""
+        if not self._config.allow_feedback:
+            raise Forbidden("this service does not take feedback (api.allow_feedback=false)")
+        groups = self._groups(body.groups)
+        given = Feedback(**body.model_dump(exclude={"groups"}), groups=list(groups))
+        version = await self._in_time(self._service.add_feedback(given))
+        return {"feedback_version": version}
 
     async def healthz(self) -> dict[str, str]:
         """Says that this process answers."""

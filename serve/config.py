@@ -51,6 +51,8 @@ class ApiConfig(Config):
     """Take `rayraft.groups` of a request as true; only behind a gateway that sets them."""
     allow_writes: bool = True
     """Whether PUT and DELETE of documents are answered."""
+    allow_feedback: bool = True
+    """Whether POST of feedback is answered; refresh learns from it."""
     max_body_bytes: int = Field(default=10 * 2**20, ge=1024)
     """Longer request bodies are refused with 413."""
     request_timeout_s: float = Field(default=60, gt=0)

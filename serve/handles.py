@@ -10,6 +10,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from rayraft.answering import AskRequest, Retrieved
 from rayraft.errors import RayraftError
+from rayraft.feedback import Feedback
 from rayraft.records import Answer, Document
 from serve.errors import Overloaded, Unavailable
 from serve.service import FloatArray, Search
@@ -69,6 +70,11 @@ class HandleService:
     async def delete_document(self, document_id: str, groups: Sequence[str]) -> int:
         """As the protocol says."""
         version: int = await result_of(self._writer.delete.remote(document_id, tuple(groups)))
+        return version
+
+    async def add_feedback(self, feedback: Feedback) -> int:
+        """As the protocol says."""
+        version: int = await result_of(self._writer.add_feedback.remote(feedback))
         return version
 
     async def ready(self) -> int:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rayraft.answering import Retrieved
+from rayraft.feedback import Feedback
 from rayraft.records import Document
 from serve.access import check_may_replace, read_document
 from serve.config import RetrieverConfig, WriterConfig
@@ -87,6 +88,7 @@ class Writer:
         from data_pipelines.kb import KnowledgeBase
         from rayraft.models.embedder import Embedder
 
+        self._store = store
         self._kb = KnowledgeBase.open(store)
         self._embedder = Embedder.load(self._kb.embedder.name, threads=config.threads)
         self._lock = asyncio.Lock()
@@ -101,6 +103,11 @@ class Writer:
         async with self._lock:
             return await asyncio.to_thread(self._delete, document_id, groups)
 
+    async def add_feedback(self, feedback: Feedback) -> int:
+        """Keeps a person's word on an answer; returns the feedback version that holds it."""
+        async with self._lock:
+            return await asyncio.to_thread(self._add_feedback, feedback)
+
     async def version(self) -> int:
         """The latest version."""
         return await asyncio.to_thread(self._kb.snapshot().checkout_latest)
@@ -108,6 +115,15 @@ class Writer:
     async def check_health(self) -> None:
         """Reads the latest version from the store."""
         await self.version()
+
+    def _add_feedback(self, feedback: Feedback) -> int:
+        from data_pipelines.feedback import add_feedback
+
+        self._kb.checkout_latest()
+        for document_id in feedback.document_ids:
+            # Nobody teaches from what they may not read.
+            read_document(self._kb, document_id, feedback.groups)
+        return add_feedback(self._store, [feedback])
 
     def _put(self, document: Document, groups: Sequence[str]) -> int:
         from data_pipelines.ingest import ingest_documents

@@ -123,6 +123,19 @@ class DocumentBody(_Strict):
     acl: list[str] = Field(default_factory=list)
 
 
+class FeedbackBody(_Strict):
+    """POST /v1/feedback: what a person says of an answer; `Feedback` says what the fields mean."""
+
+    question: str = Field(min_length=1, max_length=20_000)
+    verdict: Literal["accepted", "corrected", "rejected"]
+    answer: str = Field(default="", max_length=20_000)
+    document_ids: list[str] = Field(default_factory=list, max_length=100)
+    groups: list[str] | None = None
+    mode: str = Field(default="", max_length=200)
+    adapter: str = Field(default="", max_length=200)
+    kb_version: int | None = Field(default=None, ge=0)
+
+
 def parse_model(model: str, mode: str | None = None) -> tuple[str, str | None]:
     """Mode and adapter of `rayraft`, `rayraft/<mode>` or `rayraft/<mode>@<name>-v<n>`.
 

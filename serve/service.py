@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayraft.answering import AskRequest, Retrieved
+from rayraft.feedback import Feedback
 from rayraft.records import Answer, Document
 from serve.schemas import SearchRequest
 
@@ -71,6 +72,10 @@ class Service(Protocol):
 
     async def delete_document(self, document_id: str, groups: Sequence[str]) -> int:
         """The version without the document."""
+        ...
+
+    async def add_feedback(self, feedback: Feedback) -> int:
+        """The feedback version that holds it."""
         ...
 
     async def ready(self) -> int:

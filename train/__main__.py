@@ -1,12 +1,13 @@
-"""`python -m train fit|evaluate|mini`: Ray and torch are imported inside the commands."""
+"""`python -m train fit|evaluate|refresh|mini`: Ray and torch are imported inside the commands."""
 
 from rayraft.commands import new_app
-from train import evaluate_command, fit_command, mini_command
+from train import evaluate_command, fit_command, mini_command, refresh_command
 
 app = new_app("Fine-tuning on Ray Train with DeepSpeed, and evaluation.")
 fit_command.register(app)
 evaluate_command.register(app)
 mini_command.register(app)
+refresh_command.register(app)
 
 if __name__ == "__main__":
     app(prog_name="python -m train")

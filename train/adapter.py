@@ -1,10 +1,11 @@
 """From a RAFT run to a published adapter."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import ray.data
@@ -20,7 +21,9 @@ from rayraft.prompts import prompt_digest
 from rayraft.records import digest
 from train.config import TrainConfig, deciding_settings
 from train.features import encode_examples
-from train.fit import FitResult, RunPlace, encode, fit_features
+from train.fit import FitResult, encode, fit_features
+from train.starting import starting_adapter
+from train.worker import RunPlace
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +42,33 @@ class Trained:
     """False: the same training had been published before, nothing was done."""
 
 
-def train_adapter(
-    store: str, config: TrainConfig, name: str, run: str | None = None, watch: Watch | None = None
+def train_adapter(  # noqa: PLR0913 - two of them are rarely said
+    store: str,
+    config: TrainConfig,
+    name: str,
+    run: str | None = None,
+    watch: Watch | None = None,
+    heard: Sequence[str] = (),
 ) -> Trained:
     """Trains on a RAFT run and publishes `<store>/adapters/<name>/<n>/`.
 
     The run's name comes from all that decides its result: after a crash the same command goes on
     from the last checkpoint, and after success it finds the adapter published.
 
+    Args:
+        store: Folder or URI.
+        config: Of the training.
+        name: Of the adapter.
+        run: RAFT run; None takes the newest.
+        watch: Told where the run is kept.
+        heard: What else went into the examples, for the manifest, such as `feedback@N`.
+
     Raises:
-        NotFoundError: There is no such RAFT run.
-        ArtifactMismatch: The run was written for other prompts.
+        NotFoundError: There is no such RAFT run, or no adapter to start from.
+        ArtifactMismatch: The run was written for other prompts, or the adapter to start from
+            belongs to another base model.
         InputError: The run holds no example to train on.
-        ConfigError: `config.tuning` is not lora.
+        ConfigError: `config.tuning` is not lora, or `config.start_from` has other `lora` settings.
     """
     if config.tuning != "lora":
         raise ConfigError(f"tuning={config.tuning}: an adapter is lora")
@@ -60,30 +77,49 @@ def train_adapter(
     made_of = artifacts.read_manifest(source)
     if made_of.prompt_digest not in (None, prompt_digest()):
         raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
-    recipe = digest([deciding_settings(config), made_of.files, base_digest(config.base_model)])
+    begin = starting_adapter(store, config)
+    parts = [deciding_settings(config), made_of.files, base_digest(config.base_model)]
+    recipe = digest(parts if begin is None else [*parts, begin.manifest.files])
     place = RunPlace(f"{store_uri(store)}/runs", f"{name}-{recipe[:12]}")
-    for published in artifacts.listing(store, "adapter", name):
-        manifest = artifacts.read_manifest(published)
-        if f"runs/{place.name}" in manifest.made_from:
-            return Trained(published, manifest, is_new=False)
+    if there := _published(store, name, place):
+        return there
     if watch is not None:
         watch(place)
     features, validation = _features(source, config)
-    result = fit_features(config, features, place, validation if validation.count() else None)
+    held_out = validation if validation.count() else None
+    result = fit_features(config, features, place, held_out, begin.weights if begin else None)
+    rows = {"rows": features.count(), "validation_rows": validation.count()}
+    parents = [f"adapters/{begin.ref.artifact_id}"] if begin else []
     manifest = Manifest(
         kind="adapter",
-        made_from=[f"raft/{source.name}", f"runs/{place.name}"],
+        made_from=[f"raft/{source.name}", f"runs/{place.name}", *parents, *heard],
         kb_version=made_of.kb_version,
-        base_model=config.base_model,
-        base_digest=base_digest(config.base_model),
-        prompt_digest=prompt_digest(),
         data_digest=made_of.data_digest,
-        config=config.model_dump(mode="json"),
-        metrics=result.metrics | {"rows": features.count(), "validation_rows": validation.count()},
+        metrics=result.metrics | rows,
         curve=result.curve,
+        **_bound_to(config),
     )
     ref = _publish(store, name, result, manifest)
     return Trained(ref, artifacts.read_manifest(ref), is_new=True)
+
+
+def _published(store: str, name: str, place: RunPlace) -> Trained | None:
+    """What the same training had published before."""
+    for ref in artifacts.listing(store, "adapter", name):
+        manifest = artifacts.read_manifest(ref)
+        if f"runs/{place.name}" in manifest.made_from:
+            return Trained(ref, manifest, is_new=False)
+    return None
+
+
+def _bound_to(config: TrainConfig) -> dict[str, Any]:
+    """What of the manifest follows from the configuration."""
+    return {
+        "base_model": config.base_model,
+        "base_digest": base_digest(config.base_model),
+        "prompt_digest": prompt_digest(),
+        "config": config.model_dump(mode="json"),
+    }
 
 
 def _features(

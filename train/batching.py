@@ -26,14 +26,18 @@ class Lengths:
     """Length of the decoder's input; 0 for causal models, whose target is in the source."""
     supervised: IntArray
     """Tokens that the loss counts."""
+    packed: bool = False
+    """Whether the rows of a batch stand side by side in one sequence, without padding."""
 
     def __len__(self) -> int:
         return len(self.source)
 
     def cost(self, rows: IntArray) -> int:
-        """Padded tokens of these rows as one batch."""
+        """Tokens of these rows as one batch, with its padding."""
         if len(rows) == 0:
             return 0
+        if self.packed:
+            return int(self.source[rows].sum() + self.target[rows].sum())
         return len(rows) * int(self.source[rows].max() + self.target[rows].max())
 
 
@@ -95,6 +99,9 @@ def plan_step(
 def _cut(lengths: Lengths, rows: IntArray, budget: int) -> list[IntArray]:
     """Consecutive pieces of `rows` (longest first), each within the budget, greedily."""
     source, target = lengths.source[rows].tolist(), lengths.target[rows].tolist()
+    if lengths.packed:
+        total = lengths.source[rows] + lengths.target[rows]
+        return np.split(rows, _full_at(total.tolist(), budget))
     starts, longest_source, longest_target = [0], 0, 0
     for i in range(len(rows)):
         wide_source, wide_target = max(longest_source, source[i]), max(longest_target, target[i])
@@ -103,6 +110,17 @@ def _cut(lengths: Lengths, rows: IntArray, budget: int) -> list[IntArray]:
             wide_source, wide_target = source[i], target[i]
         longest_source, longest_target = wide_source, wide_target
     return np.split(rows, starts[1:])
+
+
+def _full_at(sizes: list[int], budget: int) -> list[int]:
+    """Where the next item would exceed the budget, greedily."""
+    starts, filled = [], 0
+    for i, size in enumerate(sizes):
+        if i and filled + size > budget:
+            starts.append(i)
+            filled = 0
+        filled += size
+    return starts
 
 
 def _cut_even(lengths: Lengths, rows: IntArray, n_pieces: int, budget: int) -> list[IntArray]:

@@ -52,6 +52,9 @@ class TrainConfig(Config):
     """raft: with passages. sft: closed book. mixed: both rows of every example."""
     tuning: Literal["lora", "full"] = "lora"
     lora: LoraSettings = LoraSettings()
+    start_from: str | None = Field(default=None, min_length=1)
+    """lora: a published adapter (`name-vN`) whose weights training goes on from, in place of new
+    ones; `lora` must be as it was there."""
     freeze: list[str] = Field(default_factory=list)
     """Parameter name prefixes that full fine-tuning leaves as they are."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
@@ -75,6 +78,10 @@ class TrainConfig(Config):
     """Rows of one optimizer step over all workers."""
     micro_batch_tokens: int = Field(default=4096, ge=16)
     """Padded tokens of one forward pass on one worker (source and target together)."""
+    packing: bool = False
+    """Causal models: the rows of a forward pass stand side by side in one sequence instead of
+    padded to the longest; attention stays within a row. Pays with attention kernels that skip what
+    is masked, on GPUs; without them the rows are better padded."""
     max_prompt_tokens: int = Field(default=1024, ge=16)
     """A longer prompt loses its last distractors; a row that is still longer is left out."""
     max_completion_tokens: int = Field(default=192, ge=4)
@@ -113,6 +120,8 @@ class TrainConfig(Config):
             )
         if self.freeze and self.tuning == "lora":
             raise ValueError(f"freeze={self.freeze}: only for tuning=full; lora freezes the base")
+        if self.start_from and self.tuning != "lora":
+            raise ValueError(f"start_from={self.start_from!r}: only for tuning=lora")
         if self.offload and self.zero_stage == 0:
             raise ValueError("offload=True: needs zero_stage 1, 2 or 3")
         if self.zero_stage == 0 and self.precision != "fp32":
@@ -130,6 +139,7 @@ FREE_SETTINGS = frozenset(
         "workers",
         "zero_stage",
         "offload",
+        "packing",
         "max_failures",
         "collective_timeout_s",
         "log_every_steps",

@@ -1,50 +1,24 @@
 """Ray composition of a training run: features by Ray Data, workers by Ray Train."""
 
 import json
-import logging
-import tempfile
-import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
 import ray.train
 import ray.train.torch
-import torch.distributed as dist
-from transformers.utils.logging import disable_progress_bar
 
-from rayraft.errors import ArtifactMismatch, InputError
-from rayraft.models.base import base_digest, load_base
-from rayraft.records import digest
-from train.averaging import WeightMean
-from train.checkpoints import STATE, TrainState, gather_weights, save_state
-from train.config import TrainConfig, deciding_settings
+from rayraft.errors import InputError
+from train.checkpoints import STATE
+from train.config import TrainConfig
 from train.failures import NoRetryOfOwnErrors, own_errors
-from train.features import FEATURES, Row, encode_rows
-from train.loop import Hooks, Point, Task, World, run
-from train.modeling import export_model, prepare_model
-from train.rows import EncodedRows
-
-logger = logging.getLogger(__name__)
-
-EXPORT = "export"
-"""Folder in the last checkpoint: adapter or whole model."""
-CURVE = "curve.jsonl"
-"""File in the run's folder, one point a line; a run that was resumed may repeat steps."""
-
-
-@dataclass(frozen=True)
-class RunPlace:
-    """Where Ray Train keeps a run; an existing name is resumed."""
-
-    storage: str
-    name: str
+from train.features import Row, encode_rows
+from train.loop import Point
+from train.worker import EXPORT, RunPlace, train_worker
 
 
 @dataclass(frozen=True)
@@ -87,18 +61,28 @@ def fit_features(
     features: ray.data.Dataset,
     place: RunPlace,
     validation: ray.data.Dataset | None = None,
+    start: bytes | None = None,
 ) -> FitResult:
     """Trains on encoded rows (columns of `features.FEATURES`).
 
+    Args:
+        config: Of the run.
+        features: Training rows.
+        place: Where the run is kept.
+        validation: Held-out rows.
+        start: An adapter's safetensors file that training begins with.
+
     Raises:
         ConfigError: A setting does not fit the model.
-        ArtifactMismatch: The run's checkpoint, or a worker's model, is another one.
+        ArtifactMismatch: The run's checkpoint, or a worker's model, is another one, or `start` does
+            not fit the model.
     """
     # Every worker sees all rows and computes the same plan of them: what a step computes then
     # depends neither on the number of workers nor on who died. The blocks travel as references.
     blocks = {
         "train": features.to_arrow_refs(),
         "validation": validation.to_arrow_refs() if validation is not None else [],
+        "start": [ray.put(start)] if start is not None else [],
     }
     workers = config.workers
     resources = {"CPU": workers.cpus_per_worker}
@@ -128,96 +112,6 @@ def fit_features(
     with result.checkpoint.as_directory() as folder:
         state = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))
     return FitResult(dict(result.metrics), state["curve"], result.checkpoint)
-
-
-def train_worker(settings: dict[str, Any]) -> None:
-    """What each Ray Train worker runs."""
-    config = TrainConfig(**settings["config"])
-    context = ray.train.get_context()
-    world = World(context.get_world_rank(), context.get_world_size())
-    _quiet()
-    base = load_base(config.base_model, config.precision)
-    causal = not base.is_encoder_decoder
-    pad = int(base.tokenizer.pad_token_id or 0)
-    rows = EncodedRows(_table(settings["blocks"]["train"]), pad, causal)
-    validation = _table(settings["blocks"]["validation"])
-    fingerprint = _fingerprint(config, rows)
-    _same_everywhere(fingerprint)
-    place = RunPlace(**settings["place"])
-    with ExitStack() as stack:
-        checkpoint = ray.train.get_checkpoint()
-        folder = stack.enter_context(checkpoint.as_directory()) if checkpoint else None
-        mean = WeightMean.load(Path(folder) if folder else None)
-        hooks = Hooks(
-            on_point=lambda point: _show(point, place, world),
-            on_checkpoint=partial(_report, mean=mean, config=config),
-        )
-        task = Task(
-            config,
-            prepare_model(base, config),
-            rows,
-            EncodedRows(validation, pad, causal) if validation.num_rows else None,
-            fingerprint,
-            Path(folder) if folder else None,
-        )
-        run(task, world, hooks)
-
-
-def _report(
-    metrics: Point, state: TrainState, engine: Any, mean: WeightMean, config: TrainConfig
-) -> None:
-    is_first = ray.train.get_context().get_world_rank() == 0
-    averaged = config.average_from_step is not None and state.step >= config.average_from_step
-    last = state.step == state.total_steps
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        save_state(engine, state, folder, writes=is_first)
-        weights = gather_weights(engine) if averaged or last else {}
-        if averaged and is_first:
-            mean.add(weights)
-            mean.save(folder)
-        if last and is_first:
-            (folder / EXPORT).mkdir()
-            made = mean.tensors if averaged else weights
-            export_model(engine.module, made, config, folder / EXPORT)
-        checkpoint = ray.train.Checkpoint.from_directory(folder) if is_first else None
-        ray.train.report(metrics, checkpoint=checkpoint)
-
-
-def _quiet() -> None:
-    # A worker's output appears on the terminal of whoever started the run.
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("train").setLevel(logging.INFO)
-    for name in ("DeepSpeed", "ray.train"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    warnings.simplefilter("ignore", FutureWarning)  # torch's, about names that DeepSpeed uses
-
-
-def _show(point: Point, place: RunPlace, world: World) -> None:
-    if not world.is_first:
-        return
-    logger.info(" ".join(f"{key}={value:.6g}" for key, value in point.items()))
-    folder = Path(place.storage) / place.name
-    if folder.is_dir():  # a bucket has the curve in its checkpoints only
-        with (folder / CURVE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(point) + "\n")
-
-
-def _fingerprint(config: TrainConfig, rows: EncodedRows) -> str:
-    """Digest of all that decides what a step computes."""
-    return digest([deciding_settings(config), base_digest(config.base_model), rows.digest()])
-
-
-def _same_everywhere(fingerprint: str) -> None:
-    seen: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(seen, fingerprint)
-    if len(set(seen)) > 1:
-        raise ArtifactMismatch("workers do not have the same base model and rows")
-
-
-def _table(blocks: list[ray.ObjectRef[pa.Table]]) -> pa.Table:
-    return pa.concat_tables([FEATURES.empty_table(), *ray.get(blocks)])
 
 
 def encode(

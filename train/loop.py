@@ -1,8 +1,8 @@
 """The training loop of one worker: DeepSpeed's engine over planned batches.
 
 Works for full and LoRA fine-tuning of any causal or sequence-to-sequence model. Knows nothing about
-Ray: what it has to report goes to a callback. The model's own `loss` must be the mean over the
-labels that are not `IGNORED`.
+Ray: what it has to report goes to a callback. A model's own `loss`, which is taken where a model
+has an encoder, must be the mean over the labels that are not `IGNORED`.
 """
 
 import logging
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from train.answer_loss import answer_loss, keeps_logits
 from train.batching import IntArray, StepPlan, epoch_batches, plan_step, steps_per_epoch
 from train.checkpoints import (
     TrainState,
@@ -108,6 +109,7 @@ class _Loop:
         self.step, self.total_steps = state.step, state.total_steps
         self.curve = list(state.curve)
         self.meter = _Meter()
+        self._keeps = task.rows.causal and keeps_logits(task.model)
 
     def run(self) -> None:
         if self.step >= self.total_steps:
@@ -164,6 +166,8 @@ class _Loop:
         device = self.engine.device
         batch = source.batch(rows).items()
         inputs = {name: torch.from_numpy(array).to(device) for name, array in batch}
+        if self._keeps:
+            return answer_loss(self.engine, inputs)
         loss: torch.Tensor = self.engine(**inputs).loss
         return loss.float()
 

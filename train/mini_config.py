@@ -18,6 +18,8 @@ class DataSet(Config):
     """Relative share of this set among reading rows."""
     write_question: float = Field(0.0, ge=0)
     """Relative share of this set among question-writing rows."""
+    abstain: float = Field(1.0, ge=0)
+    """Relative share of this set's unanswerable questions, if it has any, among all sets'."""
     join: int = Field(1, ge=1, le=8)
     """Passages that are single sentences are joined, up to this many, into one."""
 
@@ -33,6 +35,12 @@ class Mixture(Config):
     max_passage_words: int = Field(110, ge=20, le=350)
     max_distractor_words: int = Field(80, ge=10, le=350)
     max_distractors: int = Field(3, ge=1, le=8)
+    near: float = Field(0.0, ge=0, le=1)
+    """Share of the distractors that are the passages nearest to the question by its words; of the
+    rest, half are from the golden passage's article."""
+    unanswerable: float = Field(0.5, ge=0, le=1)
+    """Share of the abstaining rows that are people's questions about a passage without the answer;
+    the others are answerable questions shown with distractors alone."""
     contrast: float = Field(0.0, ge=0, le=1)
     """Share of the rows with distractors whose distractors are copies of the golden passage about
     somebody else (see `counterfactuals`), where the question has a name to change."""

@@ -16,13 +16,14 @@ from rayraft.models.embedder import Embedder
 from rayraft.questions import read_questions
 from rayraft.records import Question, digest
 from train.config import TrainConfig
-from train.fit import FitResult, RunPlace, fit_features
+from train.fit import FitResult, fit_features
 from train.loop import Point
 from train.mini_config import RerankSet, RerankStage
 from train.mini_manifest import WEIGHTS
-from train.mini_rows import is_held_out
+from train.mini_sources import is_held_out
 from train.mini_stage import train_stage
 from train.rerank_rows import Mining, RankRow, mine, rank_features
+from train.worker import RunPlace
 
 
 def train_reranker(stage: RerankStage, data: Path, reader: Path, folder: Path) -> list[Point]:

@@ -3,101 +3,33 @@
 Row `i` depends on `(seed, i)` alone. Tasks:
 
 - read: one passage with the answer -> quote and answer.
-- read_among: the same among distractors, half of them from the same article; in a share of the rows
-  the distractors are copies of the golden passage about somebody else.
+- read_among: the same among distractors: near to the question, of the same article, or any;
+  in a share of the rows they are copies of the golden passage about somebody else.
 - abstain: the question with passages that do not hold the answer -> the fixed phrase.
 - write_question: passage and answer -> the question that a person asked.
 - cloze: a sentence of the passage with a gap; the rest of the passage -> quote and answer.
 - closed_book: no passage -> the fixed phrase; the base model has learned no facts to tell.
 """
 
-import json
 import random
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from data_pipelines.sentences import Span, quote_around, split_sentences
-from rayraft.errors import InputError
 from rayraft.prompts import answer_messages, completion, question_messages
-from rayraft.records import Passage, digest
+from rayraft.records import Passage
 from train.cloze import cloze
 from train.counterfactuals import Counterfactuals
 from train.features import Row
-from train.mini_config import DataSet, Mixture
+from train.mini_config import Mixture
+from train.mini_sources import Item, Source
+from train.near_passages import NearPassages
 from train.passage_windows import locate, window
+
+NEAR = 12
+"""So many nearest passages are drawn from."""
 
 CLOZE_TRIES = 20
 """Passages looked at for a name that recurs, before a question is read instead."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """A question with the one passage to read."""
-
-    question: str
-    answer: str
-    """Stands in the passage; empty if the passage does not hold the answer."""
-    passage_id: str
-
-
-@dataclass
-class Source:
-    """One set in memory."""
-
-    settings: DataSet
-    title: dict[str, str] = field(default_factory=dict)
-    text: dict[str, str] = field(default_factory=dict)
-    by_title: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    answerable: list[Item] = field(default_factory=list)
-    unanswerable: list[Item] = field(default_factory=list)
-
-
-def read_source(folder: Path, settings: DataSet, mixture: Mixture, validation: bool) -> Source:
-    """A set's passages, and the questions of its training or its held-out part.
-
-    Raises:
-        InputError: A file of the set is missing.
-    """
-    source = Source(settings)
-    for passage in _lines(folder / settings.name / "corpus.jsonl"):
-        source.title[passage["id"]] = passage.get("title", "")
-        source.text[passage["id"]] = " ".join(passage["text"].split())
-        source.by_title[passage.get("title", "")].append(passage["id"])
-    for row in _lines(folder / settings.name / "queries.train.jsonl"):
-        if is_held_out(row["id"], mixture.held_out) == validation:
-            _add(source, row)
-    return source
-
-
-def is_held_out(question_id: str, share: float) -> bool:
-    """Whether a question is kept for the validation loss: the same ones in every set and run."""
-    return int(digest(question_id)[:8], 16) / 0xFFFFFFFF < share
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; --data names a folder of question-answering sets")
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
-def _add(source: Source, row: dict[str, Any]) -> None:
-    if not row["answers"]:
-        context = row.get("meta", {}).get("context_id")
-        if context in source.text:
-            source.unanswerable.append(Item(row["question"], "", context))
-        return
-    votes = Counter(row.get("meta", {}).get("all_answers") or row["answers"])
-    # What most people marked; among equals the shortest.
-    for answer, _ in sorted(votes.items(), key=lambda vote: (-vote[1], len(vote[0]))):
-        for passage_id in row["gold_ids"]:
-            if answer.strip() and answer.lower() in source.text.get(passage_id, "").lower():
-                source.answerable.append(Item(row["question"], answer.strip(), passage_id))
-                return
 
 
 class RowWriter:
@@ -107,7 +39,10 @@ class RowWriter:
         self.mixture = mixture
         self.readers = [s for s in sources if s.settings.read and s.answerable]
         self.askers = [s for s in sources if s.settings.write_question and s.answerable]
-        self.silent = [s for s in sources if s.unanswerable]
+        self.silent = [s for s in sources if s.settings.abstain and s.unanswerable]
+        self._near = {
+            s.settings.name: NearPassages(s.text) for s in self.readers if mixture.near > 0
+        }
         self._pools = {
             s.settings.name: Counterfactuals((item.question, item.answer) for item in s.answerable)
             for s in self.readers
@@ -120,8 +55,8 @@ class RowWriter:
         task = rng.choices(list(tasks), list(tasks.values()))[0]
         if task == "write_question":
             return self._write_question(rng)
-        if task == "abstain" and self.silent and rng.random() < 0.5:
-            source = rng.choice(self.silent)
+        if task == "abstain" and self.silent and rng.random() < self.mixture.unanswerable:
+            source = rng.choices(self.silent, [s.settings.abstain for s in self.silent])[0]
             item = rng.choice(source.unanswerable)
             passage = self._passage(source, item.passage_id, rng, self.mixture.max_passage_words)
             return _reading_row(item.question, [passage], "", "")
@@ -208,12 +143,18 @@ class RowWriter:
     ) -> list[Passage]:
         siblings = source.by_title[source.title[item.passage_id]]
         everything = list(source.text)
+        near: Sequence[str] = ()
+        if self._near:
+            near = self._near[source.settings.name].nearest(item.question, NEAR)
         chosen: dict[str, Passage] = {}
         for _ in range(20 * count):
             if len(chosen) == count:
                 break
-            near = len(siblings) > 1 and rng.random() < 0.5
-            passage_id = rng.choice(siblings if near else everything)
+            if near and rng.random() < self.mixture.near:
+                pool = near
+            else:
+                pool = siblings if len(siblings) > 1 and rng.random() < 0.5 else everything
+            passage_id = rng.choice(pool)
             passage = self._passage(source, passage_id, rng, self.mixture.max_distractor_words)
             holds_answer = item.answer.lower() in passage.text.lower()
             if passage_id != item.passage_id and not holds_answer:

@@ -8,8 +8,9 @@ from typing import Any
 from rayraft.models.base import base_digest
 from rayraft.records import digest
 from train.config import TrainConfig, deciding_settings
-from train.fit import FitResult, RunPlace
+from train.fit import FitResult
 from train.loop import Point
+from train.worker import RunPlace
 
 CURVE = "curve.json"
 

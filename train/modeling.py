@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from peft import LoraConfig, TaskType, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import load, save_file
 
 from rayraft.errors import ConfigError
 from rayraft.models.adapters import CONFIG as ADAPTER_CONFIG
 from rayraft.models.adapters import WEIGHTS as ADAPTER_WEIGHTS
+from rayraft.models.adapters import put_weights
 from rayraft.models.base import BaseModel, load_base
 from train.config import TrainConfig
 
@@ -34,6 +35,15 @@ def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
         freeze(model, config.freeze)
         return base.model
     return _with_lora(base, config)
+
+
+def begin_with(model: torch.nn.Module, weights: bytes, source: str) -> None:
+    """Gives a model with LoRA layers the weights of a published adapter.
+
+    Raises:
+        ArtifactMismatch: They do not fit it one to one.
+    """
+    put_weights(cast(PeftModel, model), "default", load(weights), source)
 
 
 def set_dropout(model: torch.nn.Module, probability: float) -> None:

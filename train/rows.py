@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rayraft.errors import InputError
+from rayraft.errors import ConfigError, InputError
 from train.batching import IntArray, Lengths
 from train.features import IGNORED
 
@@ -43,21 +43,31 @@ class Ragged:
             line[: end - start] = self.values[start:end]
         return out
 
+    def joined(self, rows: Int) -> Int:
+        """The lists of `rows` one after the other, int64 [n]."""
+        parts = [self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        return np.concatenate(parts).astype(np.int64)
+
 
 class EncodedRows:
     """Features of all rows, and batches of them."""
 
-    def __init__(self, table: pa.Table, pad_token_id: int, causal: bool) -> None:
-        """`table` has the columns of `features.FEATURES`.
+    def __init__(
+        self, table: pa.Table, pad_token_id: int, causal: bool, packed: bool = False
+    ) -> None:
+        """`table` has the columns of `features.FEATURES`; `packed` is for causal models alone.
 
         Raises:
             InputError: There are no rows, or one without a supervised token.
+            ConfigError: Rows of a sequence-to-sequence model cannot be packed.
         """
+        if packed and not causal:
+            raise ConfigError("packing=True: only for causal models; this one has an encoder")
         if table.num_rows == 0:
             raise InputError("training rows: none left (all longer than max_prompt_tokens?)")
         self.inputs = Ragged.from_column(table["input_ids"])
         self.labels = Ragged.from_column(table["labels"])
-        self.pad_token_id, self.causal = pad_token_id, causal
+        self.pad_token_id, self.causal, self.packed = pad_token_id, causal, packed
         if int(self.lengths.supervised.min()) == 0:
             row = int(self.lengths.supervised.argmin())
             raise InputError(f"training row {row}: no supervised token")
@@ -74,6 +84,7 @@ class EncodedRows:
             source=np.diff(self.inputs.offsets),
             target=np.zeros_like(target) if self.causal else target,
             supervised=counted[self.labels.offsets[1:]] - counted[self.labels.offsets[:-1]],
+            packed=self.packed,
         )
 
     def tokens(self, rows: IntArray) -> int:
@@ -81,13 +92,31 @@ class EncodedRows:
         return int(self.lengths.source[rows].sum() + self.lengths.target[rows].sum())
 
     def batch(self, rows: IntArray) -> dict[str, Any]:
-        """`input_ids`, `attention_mask` and `labels`, int64 [n_rows, longest] each."""
+        """`input_ids`, `attention_mask` and `labels`, int64 [n_rows, longest] each.
+
+        Packed: `input_ids`, `position_ids` and `labels`, int64 [1, n_tokens]. Positions begin at 0
+        in every row, by which Transformers keeps attention within a row; it does so only without a
+        mask and without a cache.
+        """
+        if self.packed:
+            return self._side_by_side(rows)
         input_ids = self.inputs.padded(rows, self.pad_token_id)
         positions = np.arange(input_ids.shape[1])
         return {
             "input_ids": input_ids,
             "attention_mask": (positions < self.lengths.source[rows][:, None]).astype(np.int64),
             "labels": self.labels.padded(rows, IGNORED),
+        }
+
+    def _side_by_side(self, rows: IntArray) -> dict[str, Any]:
+        sizes = self.lengths.source[rows]
+        positions = np.concatenate([np.arange(size) for size in sizes])
+        labels = self.labels.joined(rows)
+        labels[positions == 0] = IGNORED  # nothing in the row before foretells it
+        return {
+            "input_ids": self.inputs.joined(rows)[None],
+            "position_ids": positions[None].astype(np.int64),
+            "labels": labels[None],
         }
 
     def digest(self) -> str:

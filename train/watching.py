@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_pipelines.progress import Advance
-from train.fit import CURVE, RunPlace
+from train.worker import CURVE, RunPlace
 
 POLL_S = 0.5
 

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.packing import MASKED, Layout, Source
 
+MARK_SCALE = 20.0
+"""Marks are learned in this unit: at a learning rate fit for all the other weights they would stay
+too small for the decoder to see."""
+
 NOWHERE = -1
 """Index of the last place of a row: the answer stands in no segment."""
 
@@ -47,7 +51,8 @@ class AnswerSpan(nn.Module):
         inside_N = _inside(source.rows.pack(log[:, :NOWHERE].exp()), source.segments)
         nowhere_N = source.rows.pack(log[:, NOWHERE:, 0].exp().expand(-1, log.shape[1] - 1))
         share_N2 = torch.stack([inside_N, nowhere_N], dim=-1).to(x_ND.dtype)
-        return x_ND + share_N2 @ self.marks.to(x_ND.dtype), log
+        marks_2D = (MARK_SCALE * self.marks).to(x_ND.dtype)
+        return x_ND + share_N2 @ marks_2D, log
 
     def _in_passage(self, source: Source) -> Tensor:
         """Bool [N]: of the passage, which comes after its segment's first [SEP]."""

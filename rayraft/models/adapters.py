@@ -50,7 +50,7 @@ class Adapters:
         else:
             self._peft.add_adapter(name, config, autocast_adapter_dtype=False)
         try:
-            _put(self._peft, name, tensors, folder)
+            put_weights(self._peft, name, tensors, f"adapter {folder}")
         except ArtifactMismatch:
             self.unload(name)
             raise
@@ -115,7 +115,12 @@ def _read(
         raise ArtifactMismatch(f"adapter {folder}/{WEIGHTS}: {exc}") from exc
 
 
-def _put(peft: PeftModel, name: str, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+def put_weights(peft: PeftModel, name: str, tensors: dict[str, torch.Tensor], source: str) -> None:
+    """Gives one of a model's adapters these weights.
+
+    Raises:
+        ArtifactMismatch: A weight is missing, unexpected or of another shape.
+    """
     own = get_peft_model_state_dict(peft, adapter_name=name)
     differences = {
         "missing": sorted(set(own) - set(tensors)),
@@ -126,7 +131,5 @@ def _put(peft: PeftModel, name: str, tensors: dict[str, torch.Tensor], folder: P
     }
     for what, keys in differences.items():
         if keys:
-            raise ArtifactMismatch(
-                f"adapter {folder}: {len(keys)} weights are {what}, such as {keys[0]}"
-            )
+            raise ArtifactMismatch(f"{source}: {len(keys)} weights are {what}, such as {keys[0]}")
     set_peft_model_state_dict(peft, tensors, adapter_name=name)

@@ -54,7 +54,8 @@ class Outcome:
 def encoded(config: TrainConfig, seed: int = 0) -> EncodedRows:
     table = pa.Table.from_pylist([dict(row) for row in copying_rows(40, seed)])
     causal = not load_base(config.base_model, "fp32").is_encoder_decoder
-    return EncodedRows(encode_rows(table, config=config.model_dump()), 0, causal)
+    features = encode_rows(table, config=config.model_dump())
+    return EncodedRows(features, 0, causal, config.packing)
 
 
 def train(

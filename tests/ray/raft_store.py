@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
 from rayraft.models.embedder import Embedder
+from rayraft.prompts import completion
 from rayraft.records import Document
 
 CITIES = ["Hanoi", "Hue", "Vinh", "Oslo", "Bergen", "Turin", "Porto", "Gdansk", "Lviv", "Split"]
@@ -55,12 +56,17 @@ class _Teacher(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         found = re.search(r"fee in (\w+) is (\d+ euros)", body["messages"][1]["content"])
+        if "<document" not in body["messages"][1]["content"] and found is None:
+            self._send(completion("", ""))  # asked for a fee by heart
+            return
         assert found is not None and isinstance(self.server, TeacherServer)
         city, fee = found.groups()
         self.server.asked.append(city)
         quote = "Nobody wrote this." if city == "Oslo" else f"The parcel fee in {city} is {fee}"
         row = {"question": f"What does a parcel to {city} cost?", "quote": quote, "answer": fee}
-        content = "no json" if city == "Turin" else json.dumps({"examples": [row]})
+        self._send("no json" if city == "Turin" else json.dumps({"examples": [row]}))
+
+    def _send(self, content):
         sent = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(sent)))

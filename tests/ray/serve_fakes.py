@@ -19,7 +19,7 @@ class FakeService:
     """Keeps what it was asked; `fails_with` is raised by every call, after `pieces` if streamed."""
 
     def __init__(self):
-        self.asked, self.searches, self.documents = [], [], {}
+        self.asked, self.searches, self.documents, self.feedback = [], [], {}, []
         self.fails_with, self.pieces, self.closed = None, ["5 ", "EUR"], False
 
     def _answer(self, request):
@@ -78,6 +78,10 @@ class FakeService:
         await self.document(document_id, groups)
         del self.documents[document_id]
         return 9
+
+    async def add_feedback(self, feedback):
+        self.feedback.append(feedback)
+        return len(self.feedback)
 
     async def ready(self):
         if self.fails_with:

@@ -7,7 +7,7 @@ import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from rayraft.mini import MiniForConditionalGeneration
-from rayraft.mini.answer_span import AnswerSpan, span_loss
+from rayraft.mini.answer_span import MARK_SCALE, AnswerSpan, span_loss
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copying import copied_from
 from rayraft.mini.packing import Layout, Source
@@ -113,7 +113,8 @@ def test_states_are_marked_by_how_likely_they_lie_in_the_answer() -> None:
     for i in range(12):
         mine = range(7) if i < 7 else range(7, 12)
         inside = sum(start[j] for j in mine if j <= i) * sum(end[j] for j in mine if j >= i)
-        expected = x[i] + inside * span.marks[0] + start[-1] * span.marks[1]
+        marks = MARK_SCALE * span.marks
+        expected = x[i] + inside * marks[0] + start[-1] * marks[1]
         assert torch.allclose(marked[i], expected, atol=1e-5)
 
 

@@ -79,7 +79,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mixture(tasks: dict[Task, float], **settings: float) -> Mixture:
-    sets = [DataSet(name="toy", read=1, write_question=1, join=1)]
+    sets = [DataSet(name="toy", read=1, write_question=1, abstain=1, join=1)]
     values = {"rows": 10, "tasks": tasks, "sets": sets, "held_out": 0.2, **settings}
     return Mixture.model_validate(values)
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_pipelines.artifacts import find, read_file, read_manifest
-from data_pipelines.raft import build_raft_examples
+from data_pipelines.raft import Scope, build_raft_examples
 from data_pipelines.raft_examples import RaftConfig, WorkerConfig
 from data_pipelines.teachers import TeacherConfig
 from rayraft.cli import build_app
@@ -121,7 +121,7 @@ def test_peoples_questions_take_the_teachers_place(store, ray_cluster, endpoint)
     secret = Question(id="s", question="And there?", answers=["999 euros"], gold_ids=["hr.md"])
     before = len(endpoint.asked)
     settings = config(endpoint, golden_fraction=1.0)
-    made = build_raft_examples(path, settings, "people", questions=[*asked, secret])
+    made = build_raft_examples(path, settings, "people", scope=Scope([*asked, secret]))
     assert len(endpoint.asked) == before and made.teacher == "given"
     assert made.dropped == {"no_golden_document": 1}
     rows = {row.question: row for row in examples(path, "people")}
@@ -149,6 +149,36 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_actors(store, firs
     for side in ("train.parquet", "validation.parquet"):
         one, two = (Path(path, "raft", run, side).read_bytes() for run in ("first", "two"))
         assert one == two
+
+
+def test_an_interrupted_run_goes_on_and_a_changed_argument_begins_anew(
+    ray_cluster, store, endpoint
+):
+    path, _ = store
+    one_by_one = {"actors": 1, "batch_chunks": 1}
+    settings = config(endpoint, workers=one_by_one, seed=3)
+
+    def interrupt(done, total, detail=""):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_raft_examples(path, settings, "resumed", interrupt)
+    assert not Path(path, "raft", "resumed").exists()
+    endpoint.asked.clear()
+    seen = []
+    build_raft_examples(path, settings, "resumed", lambda done, total, detail="": seen.append(done))
+    assert seen == list(range(5, 11)) and len(endpoint.asked) == 6
+    build_raft_examples(path, config(endpoint, workers=one_by_one, seed=4), "anew")
+    assert len(endpoint.asked) == 16
+    whole = config(endpoint, seed=3)
+    build_raft_examples(path, whole, "whole")
+    for side in ("train.parquet", "validation.parquet"):
+        resumed, undisturbed = (
+            Path(path, "raft", r, side).read_bytes() for r in ("resumed", "whole")
+        )
+        assert resumed == undisturbed
+    assert not list(Path(path, "raft", ".unfinished").iterdir())
 
 
 def test_wrong_runs_are_refused_before_anything_is_asked_or_written(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_pipelines.artifacts import fetch, publish
-from data_pipelines.raft import parquet_bytes
+from data_pipelines.raft_publishing import parquet_bytes
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError, NotFoundError
 from rayraft.manifests import Manifest

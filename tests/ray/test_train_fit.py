@@ -14,13 +14,15 @@ import torch
 from safetensors.torch import load_file
 
 import train.fit
+import train.worker
 from rayraft.config import load
 from rayraft.errors import ConfigError
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.averaging import WeightMean
 from train.config import TrainConfig
-from train.fit import CURVE, FitResult, RunPlace, fit_rows
+from train.fit import FitResult, fit_rows
 from train.loop import World
+from train.worker import CURVE, RunPlace
 
 STEPS = 12
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -67,7 +69,7 @@ def undisturbed(ray_cluster: None, base: str, storage: str) -> FitResult:
 
 def dying_worker(flag: Path, folder: Path) -> Callable[[dict[str, Any]], None]:
     """The worker loop, in which worker 1 is killed once, after step 6."""
-    show = train.fit._show
+    show = train.worker._show
 
     def show_or_die(point: dict[str, float], place: RunPlace, world: World) -> None:
         show(point, place, world)
@@ -83,7 +85,7 @@ def dying_worker(flag: Path, folder: Path) -> Callable[[dict[str, Any]], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def worker(values: dict[str, Any]) -> None:
-        import train.fit as fit  # the worker's own, which nobody has patched
+        import train.worker as fit  # the worker's own, which nobody has patched
 
         fit._show = show_or_die
         fit.train_worker(values)
@@ -95,7 +97,7 @@ def counting_worker(starts: Path) -> Callable[[dict[str, Any]], None]:
     """The worker loop, which leaves a line for each start."""
 
     def worker(values: dict[str, Any]) -> None:
-        import train.fit as fit  # the worker's own, which nobody has patched
+        import train.worker as fit  # the worker's own, which nobody has patched
 
         with starts.open("a") as file:
             file.write("started\n")

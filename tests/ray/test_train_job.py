@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from data_pipelines.artifacts import latest, publish, read_manifest
-from data_pipelines.raft import parquet_bytes
+from data_pipelines.raft_publishing import parquet_bytes
 from rayraft.manifests import Manifest
 from rayraft.prompts import prompt_digest
 from tests.ray.raft_toy import toy_example

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -103,3 +104,15 @@ def test_more_workers_than_rows_leaves_workers_idle_but_counted() -> None:
     plan = plan_step(random_lengths(3), np.arange(3), 4096, 5)
     assert len(plan.micro_batches) == 1
     assert sorted(len(rows) for rows in pieces(plan)) == [0, 0, 1, 1, 1]
+
+
+def test_packed_micro_batches_hold_every_row_once_within_the_budget() -> None:
+    lengths = dataclasses.replace(random_lengths(64), packed=True)
+    rows = np.arange(64)
+    plan = plan_step(lengths, rows, BUDGET, 2)
+    assert sorted(np.concatenate(list(pieces(plan))).tolist()) == rows.tolist()
+    assert max(lengths.cost(part) for part in pieces(plan)) <= BUDGET
+    padded = plan_step(dataclasses.replace(lengths, packed=False), rows, BUDGET, 2)
+    assert len(plan.micro_batches) <= len(padded.micro_batches)
+    whole = int(lengths.source[rows].sum() + lengths.target[rows].sum())
+    assert sum(lengths.cost(part) for part in pieces(plan)) == whole

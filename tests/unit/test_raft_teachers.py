@@ -1,10 +1,7 @@
-import json
 from dataclasses import dataclass
 
-import httpx2
 import pytest
 
-from data_pipelines.openai_teacher import OpenAITeacher
 from data_pipelines.question_checks import clean_question, find_span, holds_answer, question_fault
 from data_pipelines.teachers import LocalTeacher, TeacherConfig, TeacherRequest
 from rayraft.prompts import completion
@@ -71,13 +68,14 @@ class Output:
 class ScriptedModel:
     """Writes a question that tells its answer by a code word, and reads it back.
 
-    `faulty` maps an answer to what the model writes instead, `misread` to what it reads back.
+    `faulty` maps an answer to what the model writes instead, `misread` to what it reads back;
+    answers that it `knows` it tells without a document.
     """
 
     base_digest = "scripted"
 
-    def __init__(self, faulty=None, misread=None):
-        self.faulty, self.misread = faulty or {}, misread or {}
+    def __init__(self, faulty=None, misread=None, knows=()):
+        self.faulty, self.misread, self.knows = faulty or {}, misread or {}, knows
         self.answers = {}
         self.batches = []
 
@@ -86,6 +84,9 @@ class ScriptedModel:
         return [Output(self._one(messages[-1]["content"])) for messages in prompts]
 
     def _one(self, content):
+        if "<document" not in content:
+            answer = self.answers[content.removeprefix("Question: ")]
+            return completion("", answer if answer in self.knows else "")
         if "Question: " in content:
             answer = self.answers[content.rsplit("Question: ", 1)[1]]
             return completion("", self.misread.get(answer, answer))
@@ -129,6 +130,19 @@ def test_drops_are_counted_by_reason_and_nothing_is_lost():
     }
 
 
+def test_a_question_that_the_teacher_answers_by_heart_is_left_out():
+    model = ScriptedModel()
+    (whole,) = LocalTeacher(model, TeacherConfig()).write([request(count=3)])
+    known = whole.written[1].answer
+    (result,) = LocalTeacher(ScriptedModel(knows=[known]), TeacherConfig()).write(
+        [request(count=3)]
+    )
+    assert known not in [w.answer for w in result.written]
+    assert result.dropped["answerable_without_documents"] == 1
+    unchecked = LocalTeacher(ScriptedModel(knows=[known]), TeacherConfig(leak_f1=1.5))
+    assert unchecked.write([request(count=3)])[0].written == whole.written
+
+
 def test_the_same_question_is_written_once_per_chunk():
     class Stubborn(ScriptedModel):
         def _one(self, content):
@@ -149,101 +163,8 @@ def test_batches_never_mix_chunks():
     model = ScriptedModel()
     requests = [request(chunk_id="a"), request(chunk_id="b"), request(text="Nothing.")]
     results = LocalTeacher(model, TeacherConfig(candidates_per_question=3)).write(requests)
-    assert model.batches == [6, 6, 6, 6]
+    assert model.batches == [6, 6, 6, 6, 6, 6]
     assert results[2].dropped == {"no_answer_span": 1}
     assert LocalTeacher(ScriptedModel(), TeacherConfig()).digest != (
         LocalTeacher(ScriptedModel(), TeacherConfig(min_round_trip_f1=0.1)).digest
     )
-
-
-def openai_teacher(handler, **settings):
-    config = TeacherConfig(kind="openai", base_model="m", url="http://teacher/v1", **settings)
-    return OpenAITeacher(config, "key", httpx2.MockTransport(handler), first_wait_s=0)
-
-
-def reply(content):
-    return httpx2.Response(200, json={"choices": [{"message": {"content": content}}]})
-
-
-GOOD = {
-    "question": "What is the parcel fee in Hanoi?",
-    "quote": "the parcel fee in Hanoi is  15 euros",
-    "answer": "15 Euros",
-}
-
-
-def test_endpoint_is_asked_with_key_and_model_and_quotes_take_the_chunks_spelling():
-    seen = []
-
-    def handler(sent):
-        seen.append(sent)
-        return reply("```json\n" + json.dumps({"examples": [GOOD]}) + "\n```")
-
-    (result,) = openai_teacher(handler).write([request()])
-    (written,) = result.written
-    assert (written.quote, written.answer) == ("The parcel fee in Hanoi is 15 euros", "15 euros")
-    assert result.dropped == {}
-    assert str(seen[0].url) == "http://teacher/v1/chat/completions"
-    assert seen[0].headers["authorization"] == "Bearer key"
-    body = json.loads(seen[0].content)
-    assert (body["model"], body["temperature"]) == ("m", 0)
-    assert TEXT in body["messages"][1]["content"]
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"quote": "words that nobody wrote"}, "quote_not_in_chunk"),
-        ({"answer": "20 kilograms"}, "answer_not_in_quote"),
-        ({"answer": ""}, "teacher_field_wrong"),
-        ({"quote": None}, "teacher_field_wrong"),
-        ({"question": "Fee?"}, "question_too_short"),
-        ({"question": "Who pays 15 euros there?"}, "question_holds_answer"),
-    ],
-)
-def test_examples_that_do_not_hold_are_counted(change, reason):
-    rows = [{**GOOD, **change}, GOOD, GOOD]
-    (result,) = openai_teacher(lambda _: reply(json.dumps({"examples": rows}))).write([request()])
-    assert len(result.written) == 1
-    assert result.dropped == {reason: 1, "duplicate_question": 1}
-
-
-@pytest.mark.parametrize("content", ["", "no json", "[1]", '{"examples": 3}', "{" * 100_000])
-def test_an_answer_that_is_no_json_costs_its_chunk_only(content):
-    first = iter([content])
-    good = json.dumps(GOOD)  # one bare object is taken as one example
-    teacher = openai_teacher(lambda _: reply(next(first, good)), max_in_flight=1)
-    broken, fine = teacher.write([request(chunk_id="a"), request(chunk_id="b")])
-    assert broken.dropped == {"teacher_not_json": 1}
-    assert len(fine.written) == 1
-
-
-def test_a_busy_endpoint_is_tried_again_and_a_dead_one_is_counted():
-    calls = []
-
-    def busy(sent):
-        calls.append(sent)
-        if len(calls) == 1:
-            raise httpx2.ConnectTimeout("slow", request=sent)
-        return httpx2.Response(429) if len(calls) == 2 else reply(json.dumps(GOOD))
-
-    (result,) = openai_teacher(busy, max_retries=2).write([request()])
-    assert (len(calls), len(result.written)) == (3, 1)
-
-    calls.clear()
-
-    def always(status):
-        def handler(sent):
-            calls.append(sent)
-            return httpx2.Response(status)
-
-        return handler
-
-    dead = openai_teacher(always(500), max_retries=2)
-    assert dead.write([request()])[0].dropped == {"teacher_error": 1}
-    assert len(calls) == 3
-
-    calls.clear()
-    refused = openai_teacher(always(401))
-    assert refused.write([request()])[0].dropped == {"teacher_error": 1}
-    assert len(calls) == 1

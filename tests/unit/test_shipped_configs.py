@@ -11,6 +11,7 @@ from serve.config import AppConfig
 from train.config import TrainConfig
 from train.evaluate_config import EvaluateConfig
 from train.mini_config import MiniTraining
+from train.refresh_config import RefreshConfig
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("rayraft", "data_pipelines", "train", "serve")
@@ -20,6 +21,7 @@ CLASSES: dict[str, type[Config]] = {
     "data_pipelines/raft": RaftConfig,
     "train/evaluate": EvaluateConfig,
     "train/mini": MiniTraining,
+    "train/refresh": RefreshConfig,
     "train/": TrainConfig,
 }
 """By the beginning of the path; the first that fits."""

@@ -1,0 +1,104 @@
+"""What an adapter was made of, through all its ancestors: examples, documents, other adapters.
+
+An adapter that was trained from another one has seen what that one saw. Everything is read from
+manifests and published examples; what was deleted in between cannot be told any more.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from data_pipelines.artifacts import ArtifactRef, find, listing, read_manifest
+from data_pipelines.filters import RowFilter
+from data_pipelines.kb import KnowledgeBase
+from data_pipelines.kb_table import UPDATED_IN
+from data_pipelines.raft_reading import read_run
+from rayraft.errors import NotFoundError
+from rayraft.manifests import Kind
+from rayraft.records import RaftExample
+
+_PREFIXES: dict[str, Kind] = {"adapters/": "adapter", "raft/": "raft"}
+
+
+def ancestors(ref: ArtifactRef) -> list[ArtifactRef]:
+    """The artifact and every adapter and RAFT run behind it that still exists, nearest first."""
+    found: dict[tuple[Kind, str], ArtifactRef] = {(ref.kind, ref.artifact_id): ref}
+    waiting = [ref]
+    while waiting:
+        for parent in _parents(waiting.pop(0)):
+            if (parent.kind, parent.artifact_id) not in found:
+                found[parent.kind, parent.artifact_id] = parent
+                waiting.append(parent)
+    return list(found.values())
+
+
+def runs_behind(adapter: ArtifactRef) -> list[ArtifactRef]:
+    """The RAFT runs that an adapter and its ancestors were trained on, nearest first."""
+    return [ref for ref in ancestors(adapter) if ref.kind == "raft"]
+
+
+def documents_seen(adapter: ArtifactRef) -> set[str]:
+    """Ids of the documents of which text was in any example behind the adapter."""
+    seen: set[str] = set()
+    for run in runs_behind(adapter):
+        seen |= documents_in(run)
+    return seen
+
+
+def documents_in(run: ArtifactRef) -> set[str]:
+    """Ids of the documents of which text is in a run's examples: golden ones and distractors."""
+    seen: set[str] = set()
+    for table in read_run(run).values():
+        seen.update(table["document_id"].to_pylist())
+        for passages in table["passages"].to_pylist():
+            seen.update(passage["document_id"] for passage in passages)
+    return seen
+
+
+def tainted(store: str, kind: Kind, document_ids: Iterable[str]) -> dict[ArtifactRef, set[str]]:
+    """The adapters or runs of a store that have seen any of these documents, and which of them."""
+    wanted = set(document_ids)
+    look = documents_seen if kind == "adapter" else documents_in
+    found = {ref: look(ref) & wanted for ref in listing(store, kind)}
+    return {ref: documents for ref, documents in found.items() if documents}
+
+
+def current_examples(
+    runs: Sequence[ArtifactRef], kb: KnowledgeBase, groups: Sequence[str]
+) -> list[RaftExample]:
+    """The examples of some runs that the knowledge base still bears out, each once, sorted by id.
+
+    Every passage and every golden chunk must be there, readable by `groups`, and unchanged since
+    the run was made.
+    """
+    written_in = _versions(kb, groups)
+    kept: dict[str, RaftExample] = {}
+    for run in runs:
+        made_at = read_manifest(run).kb_version or 0
+        for table in read_run(run).values():
+            for row in table.to_pylist():
+                shown = [passage["chunk_id"] for passage in row["passages"]]
+                chunks = {*shown, *row["golden_ids"]}
+                if all(written_in.get(chunk, made_at + 1) <= made_at for chunk in chunks):
+                    kept.setdefault(row["example_id"], RaftExample.model_validate(row))
+    return [kept[example_id] for example_id in sorted(kept)]
+
+
+def _versions(kb: KnowledgeBase, groups: Sequence[str]) -> dict[str, int]:
+    """Chunk id -> version that last wrote it, of the chunks that the groups may read."""
+    rows = kb.read_chunks(["chunk_id", "document_id", "title", "metadata", "acl", UPDATED_IN])
+    readable = RowFilter()
+    readable.append(rows.select(["document_id", "title", "metadata", "acl"]).to_pylist())
+    mask = readable.mask(None, groups)
+    pairs = zip(rows["chunk_id"].to_pylist(), rows[UPDATED_IN].to_pylist(), mask, strict=True)
+    return {chunk_id: int(version) for chunk_id, version, visible in pairs if visible}
+
+
+def _parents(ref: ArtifactRef) -> list[ArtifactRef]:
+    parents = []
+    for name in read_manifest(ref).made_from:
+        for prefix, kind in _PREFIXES.items():
+            if name.startswith(prefix):
+                try:
+                    parents.append(find(ref.store, kind, name.removeprefix(prefix)))
+                except NotFoundError:
+                    continue
+    return parents

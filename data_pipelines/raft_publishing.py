@@ -1,0 +1,72 @@
+"""Publishes RAFT examples as a run: tables, data card, manifest."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from data_pipelines.artifacts import ArtifactRef, publish
+from data_pipelines.raft_card import data_card
+from data_pipelines.raft_examples import RaftConfig, to_table
+from data_pipelines.raft_reading import SPLITS
+from rayraft.manifests import Manifest
+from rayraft.prompts import prompt_digest
+from rayraft.records import RaftExample, digest
+
+METRICS = (
+    "chunks",
+    "restricted_chunks",
+    "train",
+    "validation",
+    "with_golden",
+    "short_of_distractors",
+    "refused_distractors",
+    "seconds",
+)
+"""Figures of a run that its manifest keeps."""
+
+
+def publish_run(
+    store: str,
+    counts: Mapping[str, Any],
+    examples: Sequence[RaftExample],
+    config: RaftConfig,
+    made_from: Sequence[str],
+) -> ArtifactRef:
+    """Publishes `<store>/raft/<run>/`.
+
+    Args:
+        store: Folder or URI.
+        counts: `run`, `teacher`, `kb_version`, `dropped` (reasons and counts) and the `METRICS`.
+        examples: With their splits, in order.
+        config: That they were made by.
+        made_from: For the manifest.
+
+    Raises:
+        InputError: The name is taken.
+    """
+    files: dict[str, bytes | Path] = {
+        f"{side}.parquet": parquet_bytes([e for e in examples if e.split == side])
+        for side in SPLITS
+    }
+    files["card.md"] = data_card(counts["run"], counts, examples, config).encode()
+    metrics = {name: counts[name] for name in METRICS}
+    manifest = Manifest(
+        kind="raft",
+        made_from=list(made_from),
+        kb_version=counts["kb_version"],
+        prompt_digest=prompt_digest(),
+        data_digest=digest([example.model_dump(mode="json") for example in examples]),
+        config=config.model_dump(mode="json"),
+        metrics=metrics | {f"dropped.{k}": v for k, v in counts["dropped"].items()},
+    )
+    return publish(store, "raft", counts["run"], files, manifest)
+
+
+def parquet_bytes(examples: Sequence[RaftExample]) -> bytes:
+    """The examples as a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(to_table(examples), buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,70 @@
+"""What an unfinished RAFT run has written so far, so that the next one goes on from there.
+
+Outcomes of chunks are kept below a key of all that decides them: with a changed argument nothing
+old is found. Knows nothing of what an outcome holds.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from data_pipelines.stores import open_filesystem, write_file
+
+FOLDER = "raft/.unfinished"
+FLUSH_ROWS = 64
+FLUSH_S = 20.0
+"""A killed run loses at most so many rows and so many seconds of work."""
+
+
+class Staging:
+    """Rows with a `chunk_id`, in files that are written once."""
+
+    def __init__(self, store: str, key: str) -> None:
+        self._filesystem, root = open_filesystem(store)
+        self._folder = f"{root}/{FOLDER}/{key}"
+        self._pending: list[Mapping[str, Any]] = []
+        self._flushed_at = time.monotonic()
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Chunk id -> its row; a file that is not whole counts for nothing."""
+        found: dict[str, dict[str, Any]] = {}
+        selector = pafs.FileSelector(self._folder, allow_not_found=True)
+        for info in self._filesystem.get_file_info(selector):
+            if not info.path.endswith(".jsonl"):
+                continue
+            with self._filesystem.open_input_stream(info.path) as stream:
+                lines = bytes(stream.read()).decode().splitlines()
+            if lines and lines[-1] == _END:
+                found |= {row["chunk_id"]: row for row in map(json.loads, lines[:-1])}
+        return found
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Keeps a row; it is on storage soon."""
+        self._pending.append(row)
+        late = time.monotonic() - self._flushed_at > FLUSH_S
+        if late or len(self._pending) >= FLUSH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Puts all rows on storage."""
+        if self._pending:
+            self._filesystem.create_dir(self._folder, recursive=True)
+            lines = [*(json.dumps(row) for row in self._pending), _END, ""]
+            path = f"{self._folder}/{uuid.uuid4().hex}.jsonl"
+            write_file(self._filesystem, path, "\n".join(lines).encode())
+        self._pending = []
+        self._flushed_at = time.monotonic()
+
+    def clear(self) -> None:
+        """Forgets everything: the run is published."""
+        self._pending = []
+        if self._filesystem.get_file_info(self._folder).type != pafs.FileType.NotFound:
+            self._filesystem.delete_dir(self._folder)
+
+
+_END = '"end"'
+"""Last line of a whole file; buckets may show one that is cut off."""

@@ -19,7 +19,7 @@ from data_pipelines.given_questions import PlacedQuestions, given_identity, plac
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.question_duplicates import near_duplicates
-from data_pipelines.raft_actor import RaftActor, RaftJob, teacher_identity
+from data_pipelines.raft_actor import RaftActor, RaftJob, guard_digest, teacher_identity
 from data_pipelines.raft_examples import RaftConfig, with_split
 from data_pipelines.raft_publishing import publish_run
 from data_pipelines.raft_staging import Staging
@@ -121,6 +121,7 @@ def build_raft_examples(
         samples=split[:3],
     )
     made_from = [f"kb@{made.kb_version}", f"teacher/{teacher.name}@{teacher.digest}"]
+    made_from += [f"guard@{made_by}"] if (made_by := guard_digest(config.guard)) else []
     publish_run(store, asdict(made), split, config, made_from)
     staging.clear()
     return made
@@ -177,9 +178,9 @@ def _outcomes(
 ) -> tuple[list[dict[str, Any]], Staging]:
     """A row a chunk, those of a run before that was killed among them."""
     deciding = job.config.model_dump(exclude={"workers", "max_chunks", "filters"})
-    filtered = job.config.filters.golden_within
-    key = digest([deciding, filtered, job.version, job.teacher.digest, prompt_digest(), visible])
-    staging = Staging(job.store, key[:32])
+    within = job.config.filters.golden_within
+    made_by = [job.teacher.digest, guard_digest(job.config.guard), prompt_digest()]
+    staging = Staging(job.store, digest([deciding, within, job.version, made_by, visible])[:32])
     known = staging.rows()
     rows = [known[chunk_id] for chunk_id in chunk_ids if chunk_id in known]
     missing = [chunk_id for chunk_id in chunk_ids if chunk_id not in known]

@@ -88,6 +88,19 @@ def open_guard(config: GuardConfig) -> FalseNegativeGuard | None:
     return FalseNegativeGuard(Reranker.load(config.reranker, threads=1), config.margin)
 
 
+def guard_digest(config: GuardConfig) -> str | None:
+    """Changes with the guard's model; None without a guard.
+
+    Raises:
+        NotFoundError: There is no such reranker.
+    """
+    if config.reranker is None:
+        return None
+    from rayraft.models.base import base_digest
+
+    return base_digest(config.reranker)
+
+
 def load_teacher(config: TeacherConfig) -> Teacher:
     """The configured teacher; the key of an endpoint comes from OPENAI_API_KEY."""
     if config.kind == "openai":

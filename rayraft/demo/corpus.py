@@ -59,6 +59,10 @@ class ChangedFact:
     question: Question
     before: tuple[str, ...]
 
+    def as_it_was(self) -> Question:
+        """The question with the answer that is right before the update."""
+        return self.question.model_copy(update={"answers": list(self.before)})
+
 
 def find_corpus(data: Path | None) -> Corpus:
     """The corpus in folder `data`, or the example corpus of this checkout.
@@ -126,6 +130,19 @@ def validation_questions(raft_folder: Path) -> list[tuple[Question, str]]:
     if not found:
         raise InputError(f"{raft_folder}: no question in the validation split; add documents")
     return found
+
+
+def known_questions(
+    questions: Sequence[Question], asked: Sequence[Question], facts: Sequence[ChangedFact]
+) -> list[Question]:
+    """What can be learned by heart before an update: all questions but those kept for asking.
+
+    The facts that will change are among them, with the answers of before.
+    """
+    was = {fact.question.question: fact.as_it_was() for fact in facts}
+    kept = {question.question for question in asked}
+    rest = [q for q in questions if q.question not in was and q.question not in kept]
+    return [question for question in (*rest, *was.values()) if question.answers]
 
 
 def changed_facts(updates: Path) -> list[ChangedFact]:

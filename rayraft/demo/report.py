@@ -8,7 +8,7 @@ from rich.table import Table
 
 CAPTION = (
     "F1: tokens, with its 95 % interval; EM: exact match; abstain: F1 of abstaining; "
-    "new F1: right after the update, on the questions whose answers changed."
+    "old F1, new F1: on the facts that the update changes, before it and right after it."
 )
 """Short headers, so that the table fits into 80 columns."""
 
@@ -16,11 +16,12 @@ Modes = Mapping[str, Mapping[str, Any]]
 """`modes` of an evaluation's report.json."""
 
 
-def result_table(before: Modes, changed: Modes) -> Table:
+def result_table(before: Modes, was: Modes, changed: Modes) -> Table:
     """One line a mode.
 
     Args:
         before: Results on the corpus's questions, before anything changed.
+        was: Results on the questions whose answers the update will change, before it.
         changed: Results on the questions whose answers the update changed, right after it.
     """
     table = Table(
@@ -34,6 +35,7 @@ def result_table(before: Modes, changed: Modes) -> Table:
     )
     for header in ("mode", "F1", "95 %", "EM", "recall", "abstain", "p50 ms", "p95 ms"):
         table.add_column(header, justify="left" if header == "mode" else "right", no_wrap=True)
+    table.add_column("old F1", justify="right", no_wrap=True)
     table.add_column("new F1", justify="right", style="bold", no_wrap=True)
     for mode, result in before.items():
         latency = result.get("latency_ms", {})
@@ -46,6 +48,7 @@ def result_table(before: Modes, changed: Modes) -> Table:
             figure(result.get("abstention_f1")),
             milliseconds(latency.get("p50")),
             milliseconds(latency.get("p95")),
+            figure(was.get(mode, {}).get("token_f1")),
             figure(changed.get(mode, {}).get("token_f1")),
         )
     return table

@@ -15,10 +15,12 @@ from rich.console import Console
 from rayraft.demo.conversation import Conversation
 from rayraft.demo.corpus import (
     ROOT,
+    ChangedFact,
     Corpus,
     Edit,
     changed_facts,
     find_corpus,
+    known_questions,
     sample_questions,
     validation_questions,
     write_questions,
@@ -34,8 +36,10 @@ MARKER = ".rayraft-demo"
 """In a folder that a demo made, and that the next one may therefore empty."""
 SEED = 0
 READY_TIMEOUT_S = 180.0
-SHORT_ROWS = 4
-"""Closed-book rows have no passages: so many times the steps take no longer."""
+WRITTEN, KNOWN = "written", "known"
+"""RAFT runs: of the teacher's questions, and of people's."""
+SHORT_ROWS = 5
+"""Closed-book rows have no passages and steps are short: so many times as many of them are made."""
 EDITED_FACTS = 8
 """Facts changed through the API where the corpus brings no update of its own."""
 
@@ -68,45 +72,58 @@ class Demo:
     def run(self) -> None:
         """Every stage in order."""
         start = time.monotonic()
-        self._build()
-        before = self._evaluate(self._questions(), "before anything changes")
+        self._knowledge()
+        questions = self._questions()
+        self._adapters(questions)
+        before = self._evaluate(questions, "before anything changes")
+        was = self._evaluate_what_will_change()
         changed = self._serve_and_change()
         after = self._evaluate(changed, "right after the update: only what changed")
         self._console.print()
-        self._console.print(result_table(before, after))
+        self._console.print(result_table(before, was, after))
         minutes = (time.monotonic() - start) / 60
         self._console.print(
             f"The whole path took {minutes:.1f} minutes. Everything is in {self._work}."
         )
 
-    def _build(self) -> None:
+    def _knowledge(self) -> None:
         self._title("Knowledge base: read, chunk, embed, commit")
         self._ingest(self._corpus.documents)
         self._title("RAFT examples: questions, quotes, distractors")
         chunks = f"max_chunks={self._settings.chunks}"
-        self._stage("data_pipelines", "raft", chunks, *self._settings.overrides["raft"])
-        train_steps = self._settings.train_steps
-        for name, method, steps in (
-            ("closed-book", "sft", SHORT_ROWS * train_steps),
-            ("raft", "raft", train_steps),
-        ):
-            self._title(f"Fine-tuning: LoRA adapter {name!r}")
-            config = os.path.relpath(ROOT / "train" / "lora.yaml")
-            self._stage(
-                "train",
-                "fit",
-                "--config",
-                config,
-                "--name",
-                name,
-                f"method={method}",
-                f"max_steps={steps}",
-                *self._settings.overrides["train"],
-            )
+        overrides = self._settings.overrides["raft"]
+        self._stage("data_pipelines", "raft", "--run", WRITTEN, chunks, *overrides)
+
+    def _adapters(self, asked: Path) -> None:
+        """Fine-tunes one adapter that remembers and one that reads."""
+        by_heart = WRITTEN
+        if self._corpus.questions is not None:
+            self._title("People's questions, to be learned by heart")
+            everything = read_questions(self._corpus.questions)
+            known = known_questions(everything, read_questions(asked), self._facts())
+            file = write_questions(self._work / "known.jsonl", known)
+            by_heart = KNOWN
+            told = ("--run", KNOWN, "--questions", str(file), "golden_fraction=1.0")
+            self._stage("data_pipelines", "raft", *told, "validation_fraction=0")
+        steps = self._settings.train_steps
+        self._train("closed-book", by_heart, "sft.yaml", SHORT_ROWS * steps)
+        self._train("raft", WRITTEN, "lora.yaml", steps)
+
+    def _train(self, name: str, run: str, config: str, steps: int) -> None:
+        self._title(f"Fine-tuning: LoRA adapter {name!r}")
+        path = os.path.relpath(ROOT / "train" / config)
+        told = ("--run", run, "--name", name, "--config", path, f"max_steps={steps}")
+        self._stage("train", "fit", *told, *self._settings.overrides["train"])
+
+    def _facts(self) -> list[ChangedFact]:
+        """What the corpus's update will change."""
+        return changed_facts(self._corpus.updates) if self._corpus.updates is not None else []
 
     def _questions(self) -> Path:
         if self._corpus.questions is not None:
+            will_change = {fact.question.question for fact in self._facts()}
             found = read_questions(self._corpus.questions)
+            found = [question for question in found if question.question not in will_change]
         else:
             found = [question for question, _ in validation_questions(self._store / "raft")]
             self._console.print(
@@ -115,6 +132,14 @@ class Demo:
             )
         sample = sample_questions(found, self._settings.questions, SEED)
         return write_questions(self._work / "questions.jsonl", sample)
+
+    def _evaluate_what_will_change(self) -> dict[str, Any]:
+        """The facts of the update before it; nothing where the corpus brings no update."""
+        if not self._facts():
+            return {}
+        was = [fact.as_it_was() for fact in self._facts()]
+        file = write_questions(self._work / "will-change.jsonl", was)
+        return self._evaluate(file, "before the update: only what it will change")
 
     def _evaluate(self, questions: Path, when: str) -> dict[str, Any]:
         self._title(f"Evaluation: {when}")
@@ -155,7 +180,8 @@ class Demo:
         self._ingest(updates / "documents")
         deleted = (updates / "deleted.txt").read_text(encoding="utf-8").split("\n")
         conversation.delete([document_id for document_id in deleted if document_id.strip()])
-        return updates / "questions.jsonl"
+        facts = [fact.question for fact in changed_facts(updates)]
+        return write_questions(self._work / "changed.jsonl", facts)
 
     def _edit_facts(self, conversation: Conversation) -> Path:
         edits = conversation.edit_facts(

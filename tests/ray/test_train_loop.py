@@ -160,6 +160,16 @@ def test_lora_trains_adapters_alone(alone: World, bases: dict[str, str], kind: s
             assert torch.equal(parameter, before[plain]), name
 
 
+def test_a_packed_training_is_the_padded_one(alone: World, bases: dict[str, str]) -> None:
+    packed, padded = (
+        train(settings(bases["causal"], f"packing={p}", "micro_batch_tokens=96"), alone)
+        for p in ("true", "no")
+    )
+    assert packed.losses == pytest.approx(padded.losses, abs=1e-4)
+    assert packed.validation == pytest.approx(padded.validation, abs=1e-4)
+    assert_same_weights(packed, padded)
+
+
 def test_unknown_lora_target_is_an_error(bases: dict[str, str]) -> None:
     config = settings(bases["seq2seq"], "tuning=lora", "lora.target_modules=[nowhere]")
     with pytest.raises(ConfigError, match=r"lora\.target_modules"):

@@ -8,12 +8,10 @@ import torch
 
 from rayraft.errors import ConfigError
 from rayraft.models.base import load_base
-from tests.ray.loop_harness import assert_same_weights, encoded, settings, train
-from tests.ray.test_train_loop import alone  # noqa: F401 - a fixture
+from tests.ray.loop_harness import encoded, settings
 from tests.ray.tiny_models import save_causal, save_seq2seq
 from train.answer_loss import answer_loss, keeps_logits
 from train.features import IGNORED
-from train.loop import World
 from train.modeling import prepare_model
 
 
@@ -75,15 +73,6 @@ def test_the_loss_is_the_models_own_without_the_logits_of_the_prompt(base: str) 
     assert loss.item() == pytest.approx(model(**batch).loss.item(), abs=1e-5)
     assert widths == [int((batch["labels"][:, 1:] != IGNORED).sum())]
     assert widths[0] < batch["labels"].numel() / 2
-
-
-def test_a_packed_training_is_the_padded_one(alone: World, base: str) -> None:  # noqa: F811
-    packed, padded = (
-        train(settings(base, f"packing={p}", "micro_batch_tokens=96"), alone) for p in ("true", "no")
-    )
-    assert packed.losses == pytest.approx(padded.losses, abs=1e-4)
-    assert packed.validation == pytest.approx(padded.validation, abs=1e-4)
-    assert_same_weights(packed.weights, padded.weights)
 
 
 def test_rows_of_an_encoder_are_not_packed(tmp_path_factory: pytest.TempPathFactory) -> None:

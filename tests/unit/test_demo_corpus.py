@@ -11,6 +11,7 @@ from rayraft.demo.corpus import (
     edited_document,
     edited_fact,
     find_corpus,
+    known_questions,
     other_answer,
     sample_questions,
     validation_questions,
@@ -148,3 +149,21 @@ def test_the_example_corpus_brings_questions_and_an_update():
     assert corpus.updates
     assert len(read_questions(corpus.questions)) >= 300
     assert changed_facts(corpus.updates)[0].question.id == SHOWN
+
+
+def test_what_is_known_before_an_update_has_old_answers_and_nothing_that_will_be_asked():
+    corpus = find_corpus(None)
+    assert corpus.questions is not None and corpus.updates is not None
+    everything = read_questions(corpus.questions)
+    facts = changed_facts(corpus.updates)
+    will_change = {fact.question.question for fact in facts}
+    asked = sample_questions([q for q in everything if q.question not in will_change], 80, 0)
+    known = known_questions(everything, asked, facts)
+    texts = [question.question for question in known]
+    assert len(set(texts)) == len(texts) and will_change <= set(texts)
+    assert not {question.question for question in asked} & set(texts)
+    by_text = {question.question: question for question in known}
+    for fact in facts:
+        assert by_text[fact.question.question].answers == list(fact.before)
+        assert set(fact.before).isdisjoint(fact.question.answers)
+    assert all(question.answers for question in known)

@@ -5,8 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
+
 from rayraft.mini.tokenizer import build_tokenizer
 from rayraft.mini.wheel import initial_model
+from rayraft.prompts import BEGIN_QUOTE
 from train.config import TrainConfig
 from train.features import Row
 from train.fit import FitResult, fit_rows
@@ -20,6 +23,8 @@ from train.mini_stage import CURVE, train_stage
 from train.worker import RunPlace
 
 VALIDATION_ROWS = 400
+VOCABULARY_BIAS = "vocabulary_bias"
+"""Parameter of the model."""
 INITIAL = "initial"
 """Folder of the untrained model within the run."""
 
@@ -51,6 +56,7 @@ def train_mini(config: MiniTraining, data: Path, out: Path) -> Path:
         weights = folder
     curves = {MODEL: curve}
     _hand_out(weights, out / MODEL)
+    lean_to_answer(out / MODEL / WEIGHTS, config.answer_bias)
     if config.reranker is not None:
         folder = out / "stage-reranker"
         curves[RERANKER] = train_reranker(config.reranker, data, out / MODEL, folder)
@@ -66,6 +72,15 @@ def _fit(mixture: Mixture, data: Path, settings: TrainConfig, place: RunPlace) -
     rows = mixture_rows(data, mixture, mixture.rows, validation=False)
     held_out = mixture_rows(data, mixture, VALIDATION_ROWS, validation=True)
     return fit_rows(settings, rows, place, held_out)
+
+
+def lean_to_answer(weights: Path, bias: float) -> None:
+    """Adds `bias` to the logit of beginning a quote, in a safetensors file."""
+    if bias == 0:
+        return
+    tensors = load_file(weights)
+    tensors[VOCABULARY_BIAS][build_tokenizer().convert_tokens_to_ids(BEGIN_QUOTE)] += bias
+    save_file(tensors, weights, metadata={"format": "pt"})
 
 
 def _hand_out(stage: Path, folder: Path) -> None:

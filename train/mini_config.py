@@ -85,4 +85,7 @@ class MiniTraining(Config):
 
     stages: list[Stage] = Field(min_length=1)
     """Of the reader and question writer."""
+    answer_bias: float = 0.0
+    """Added to the logit of beginning a quote after the last stage: above 0 the reader answers
+    where it would abstain. Chosen on train questions kept aside."""
     reranker: RerankStage | None = None

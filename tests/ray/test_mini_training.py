@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM
 
+import train.mini_rows
 from rayraft.errors import InputError
 from rayraft.mini import MiniForConditionalGeneration
+from rayraft.mini.tokenizer import build_tokenizer
 from rayraft.models.model_manifest import verify_model
 from rayraft.models.reranker import Reranker
-from rayraft.prompts import completion, parse_answer
+from rayraft.prompts import BEGIN_QUOTE, completion, parse_answer
 from train.config import TrainConfig, WorkerSettings
 from train.features import Row
 from train.mini import mixture_rows, train_mini
@@ -26,6 +29,7 @@ from train.mini_config import (
     Task,
 )
 from train.mini_manifest import data_digest
+from train.near_passages import NearPassages
 
 TOWNS = ["Hue", "Vinh", "Sapa", "Hanoi", "Dalat", "Hoian", "Cantho", "Bentre"]
 ALL_TASKS: dict[Task, float] = {
@@ -145,6 +149,35 @@ def test_a_cloze_is_answered_by_the_rest_of_its_passage(data: Path) -> None:
         assert answer.text in TOWNS and sentence not in shown
 
 
+def test_near_passages_are_those_that_share_rare_words_with_the_question() -> None:
+    passages = {
+        "bridge": "The bridge of Hanoi was built in 1902.",
+        "tower": "The tower of Hue was built in 1910.",
+        "market": "A market sells fish.",
+    }
+    near = NearPassages(passages)
+    assert near.nearest("When was the tower of Hue built?", 2) == ("tower", "bridge")
+    assert near.nearest("Fish?", 3) == ("market",)
+    assert near.nearest("Zebra?", 3) == ()
+
+
+def test_hard_distractors_come_from_near_passages(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.mini_rows, "NEAR", 3)
+
+    def shared(**settings: float) -> float:
+        """Share of the question's main words that the shown passages hold, on average."""
+        rows = mixture_rows(data, mixture({"abstain": 1}, unanswerable=0, **settings), 60, False)
+        shares = []
+        for shown, question in map(asked, rows):
+            words = re.findall(r"[A-Z]\w+|\w{5,}", question)
+            shares.append(sum(word in shown for word in words) / len(words))
+        return sum(shares) / len(shares)
+
+    assert shared(near=1.0, max_distractors=1) > shared(near=0.0, max_distractors=1) + 0.05
+
+
 def test_a_missing_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"toy.corpus\.jsonl"):
         mixture_rows(tmp_path, mixture({"read": 1}), 1, False)
@@ -166,7 +199,7 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
     ranks = RerankStage(
         sets=[RerankSet(name="toy", questions=10)], negatives=3, held_out=0.2, train=train
     )
-    config = MiniTraining(stages=[stage, stage], reranker=ranks)
+    config = MiniTraining(stages=[stage, stage], answer_bias=2.0, reranker=ranks)
     model = AutoModelForSeq2SeqLM.from_pretrained(train_mini(config, data, tmp_path))
     assert isinstance(model, MiniForConditionalGeneration)
     manifest = verify_model(tmp_path / "model")
@@ -182,6 +215,12 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
     assert verify_model(tmp_path / "reranker").curve == record["curves"]["reranker"]
     scores = Reranker.load(str(tmp_path / "reranker")).score("Who?", ["He.", "She, and not he."])
     assert scores[0] != scores[1]
+    last, shipped = (load_file(tmp_path / n / "model.safetensors") for n in ("stage-2", "model"))
+    moved = {name: (shipped[name] - tensor).float() for name, tensor in last.items()}
+    assert [name for name, by in moved.items() if by.any()] == ["vocabulary_bias"]
+    (quote,) = build_tokenizer().encode(BEGIN_QUOTE, add_special_tokens=False)
+    assert moved["vocabulary_bias"].nonzero().tolist() == [[quote]]
+    assert float(moved["vocabulary_bias"][quote]) == pytest.approx(2.0, abs=0.02)
     stages = [tmp_path / name / "model.safetensors" for name in ("stage-1", "stage-reranker")]
     made = [path.stat().st_mtime_ns for path in stages]
     train_mini(config, data, tmp_path)

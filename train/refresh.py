@@ -14,6 +14,7 @@ from data_pipelines.champions import champions, promote
 from data_pipelines.feedback import FEEDBACK, heard_until, read_feedback
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
+from data_pipelines.raft import NothingToLearn
 from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
@@ -23,7 +24,7 @@ from train.eval_reading import read_eval_rows
 from train.eval_rows import EvalRow
 from train.evaluate import evaluate
 from train.refresh_config import RefreshConfig
-from train.refresh_examples import Delta, Examples, Gatherer, question_sets
+from train.refresh_examples import Delta, Examples, Gatherer, as_questions, question_sets
 from train.refresh_gate import Comparison, Verdict, compare, decide
 from train.refresh_report import report_files
 from train.refresh_state import MODE_OF, champion_of, roles_of
@@ -73,7 +74,14 @@ def refresh(
         NothingToLearn: There is no champion yet, and no example could be written.
     """
     cycle = Cycle(store, config, name, holdout, progress)
-    return cycle.nothing() if cycle.is_up_to_date() else cycle.run()
+    if cycle.is_up_to_date():
+        return cycle.nothing()
+    try:
+        return cycle.run()
+    except NothingToLearn:
+        if cycle.champion is None:
+            raise
+        return cycle.nothing()
 
 
 class Cycle:
@@ -82,6 +90,9 @@ class Cycle:
     forgets = False
     """Whether training begins from the base model with all that still holds, and the result takes
     the champion's place however it answers: what documents that are gone have left must go."""
+
+    champion: ArtifactRef | None
+    """Before it."""
 
     def __init__(
         self,
@@ -96,16 +107,16 @@ class Cycle:
         self._holdout, self._progress = holdout, progress
         self._kb = KnowledgeBase.open(store)
         self._roles = roles_of(config.train)
-        self._champion = champion_of(store, self._roles[0], config.train)
-        heard = heard_until(self._champion)
+        self.champion = champion_of(store, self._roles[0], config.train)
+        heard = heard_until(self.champion)
         feedback, self._feedback_version = read_feedback(store, heard)
-        since = artifacts.read_manifest(self._champion).kb_version if self._champion else None
-        self._delta = Delta(self._champion, since, feedback)
+        since = artifacts.read_manifest(self.champion).kb_version if self.champion else None
+        self._delta = Delta(self.champion, since, feedback)
         self._name = self._run_name()
 
     def _run_name(self) -> str:
         deciding = [
-            self._champion.artifact_id if self._champion else None,
+            self.champion.artifact_id if self.champion else None,
             self._kb.version,
             self._feedback_version,
             self._config.model_dump(mode="json"),
@@ -117,15 +128,14 @@ class Cycle:
         return f"refresh-{digest(deciding)[:16]}"
 
     def is_up_to_date(self) -> bool:
-        """Whether the champion has seen all there is."""
+        """Whether the champion has seen all there is; what was removed is for `erasure`."""
         if self._delta.since is None or self._delta.feedback:
             return False
-        delta = self._kb.delta(self._delta.since)
-        return not delta.upserted.num_rows and not delta.removed_chunk_ids
+        return not self._kb.delta(self._delta.since).upserted.num_rows
 
     def nothing(self) -> Refreshed:
         """What is said of a refresh that had nothing to do."""
-        champion = self._champion.artifact_id if self._champion else None
+        champion = self.champion.artifact_id if self.champion else None
         return Refreshed(self._name, self._kb.version, champion, self._delta.since)
 
     def run(self) -> Refreshed:
@@ -136,15 +146,14 @@ class Cycle:
         made = gatherer.gather(self._delta, self._name, replay_all=self.forgets)
         trained = self._train(made)
         limit = config.gate.questions_per_set
-        questions = question_sets(
-            made, self._holdout, config.raft.groups, limit, config.evaluate.seed
-        )
+        sets = question_sets(made, limit, by_heart=self._roles[0] == "memory")
+        questions = as_questions(sets, config.raft.groups, self._holdout[:limit])
         theirs, ours = self._both(questions, trained.ref)
         verdict = self._verdict(theirs, ours)
         refreshed = Refreshed(
             name=self._name,
             kb_version=self._kb.version,
-            champion=self._champion.artifact_id if self._champion else None,
+            champion=self.champion.artifact_id if self.champion else None,
             since=self._delta.since,
             challenger=trained.ref.artifact_id,
             examples={
@@ -173,7 +182,7 @@ class Cycle:
         return Verdict(True, verdict.probability_better, reasons)
 
     def _train(self, made: Examples) -> Trained:
-        champion = None if self.forgets else self._champion
+        champion = None if self.forgets else self.champion
         start = champion.artifact_id if champion else None
         settings = self._config.train.model_copy(update={"start_from": start})
         return train_adapter(
@@ -192,10 +201,10 @@ class Cycle:
         Without a champion the base model's with the same passages count as the champion's; what
         it knows by heart is nothing to compare with.
         """
-        if self._champion is not None:
+        if self.champion is not None:
             modes = tuple(MODE_OF[role] for role in self._roles)
             return (
-                self._answers(questions, "champion", modes, self._champion),
+                self._answers(questions, "champion", modes, self.champion),
                 self._answers(questions, "challenger", modes, challenger),
             )
         if self._roles[0] != "reading":

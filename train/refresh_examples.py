@@ -1,6 +1,6 @@
 """The examples and the questions of a refresh: what changed, what people said, what was known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data_pipelines import artifacts
@@ -10,7 +10,8 @@ from data_pipelines.lineage import current_examples, runs_behind
 from data_pipelines.progress import Advance
 from data_pipelines.raft import NothingToLearn, Scope, build_raft_examples
 from data_pipelines.raft_publishing import publish_run
-from rayraft.feedback import Feedback, as_questions
+from rayraft import feedback as people
+from rayraft.feedback import Feedback
 from rayraft.records import Question, RaftExample, digest
 from train.refresh_config import RefreshConfig
 
@@ -67,11 +68,13 @@ class Gatherer:
         Raises:
             NothingToLearn: There is no example at all.
         """
-        asked = as_questions(delta.feedback)
+        asked = people.as_questions(delta.feedback)
         changed = self._written(f"{name}-changed", Scope(since=delta.since))
         feedback = self._written(f"{name}-feedback", Scope(asked)) if asked else None
         of_changed, of_feedback = self._current(changed), self._current(feedback)
         new = {example.example_id for example in (*of_changed, *of_feedback)}
+        if not new and not replay_all:
+            raise NothingToLearn(f"{self._store}: no example could be made of what is new")
         behind = runs_behind(delta.champion) if delta.champion is not None else []
         known = [
             example
@@ -81,7 +84,7 @@ class Gatherer:
         wanted = max(self._config.min_replay, round(self._config.replay * len(new)))
         learned = [example for example in known if example.split == "train"]
         count = len(learned) if replay_all else wanted
-        replayed = draw(learned, count, self._config.raft.seed)
+        replayed = draw(learned, count)
         # Not the runs behind the champion: what is replayed of them stands in this run itself.
         parts = [run for run in (changed, feedback) if run is not None]
         run = self._published(name, [*of_changed, *of_feedback, *replayed], parts)
@@ -126,44 +129,48 @@ class Gatherer:
         return publish_run(self._store, counts, ordered, self._config.raft, made_from)
 
 
-def draw(examples: Sequence[RaftExample], count: int, seed: int) -> list[RaftExample]:
+def draw(examples: Sequence[RaftExample], count: int) -> list[RaftExample]:
     """At most `count` of the examples, the same ones every time."""
-    ordered = sorted(examples, key=lambda e: digest(["replay", seed, e.example_id]))
+    ordered = sorted(examples, key=lambda e: digest(["draw", e.example_id]))
     return ordered[:count]
 
 
-def question_sets(
-    made: Examples, holdout: Sequence[Question], groups: Sequence[str], limit: int, seed: int
-) -> list[Question]:
-    """The questions of all sets, `kind` being the set's name; ids are unique over all sets.
+def question_sets(made: Examples, limit: int, by_heart: bool) -> dict[str, list[RaftExample]]:
+    """At most `limit` examples of each set to ask champion and challenger.
 
-    Of what changed, documents kept out of training come first; of what did not, nothing else is
-    asked: the same questions in every refresh, as long as their documents stay.
+    A reader is asked about documents that were kept out of training, and of what changed about
+    others too where those are too few; a memory only about what it was told. Of what did not
+    change the same questions are asked in every refresh, as long as their documents stay.
     """
-    held_out = [e for e in made.changed if e.split == "validation"]
-    learned = draw([e for e in made.changed if e.split == "train"], limit, seed)
-    unchanged = draw([e for e in made.known if e.split == "validation"], limit, seed)
-    sets = {
-        CHANGED: _as_questions([*held_out, *learned][:limit], groups),
-        FEEDBACK: _as_questions(draw(made.feedback, limit, seed), groups),
-        UNCHANGED: _as_questions(unchanged, groups),
-        HOLDOUT: list(holdout[:limit]),
+    held_out = [] if by_heart else [e for e in made.changed if e.split == "validation"]
+    learned = [e for e in made.changed if e.split == "train"]
+    wanted = "train" if by_heart else "validation"
+    return {
+        CHANGED: [*held_out, *draw(learned, limit)][:limit],
+        FEEDBACK: draw(made.feedback, limit),
+        UNCHANGED: draw([e for e in made.known if e.split == wanted], limit),
+    }
+
+
+def as_questions(
+    sets: Mapping[str, Sequence[RaftExample]], groups: Sequence[str], holdout: Sequence[Question]
+) -> list[Question]:
+    """The questions of all sets, `kind` being the set's name; ids are unique over all of them."""
+    asked = {
+        name: [
+            Question(
+                id=example.example_id,
+                question=example.question,
+                answers=[example.answer],
+                gold_ids=[example.document_id],
+                groups=list(groups),
+            )
+            for example in examples
+        ]
+        for name, examples in sets.items()
     }
     return [
         question.model_copy(update={"id": f"{name}/{question.id}", "kind": name})
-        for name, questions in sets.items()
+        for name, questions in (asked | {HOLDOUT: list(holdout)}).items()
         for question in questions
-    ]
-
-
-def _as_questions(examples: Iterable[RaftExample], groups: Sequence[str]) -> list[Question]:
-    return [
-        Question(
-            id=example.example_id,
-            question=example.question,
-            answers=[example.answer],
-            gold_ids=[example.document_id],
-            groups=list(groups),
-        )
-        for example in examples
     ]

@@ -21,8 +21,8 @@ def report_lines(refreshed: "Refreshed") -> list[str]:
     """The report as Markdown, a line each."""
     if refreshed.verdict is None:
         return [
-            f"Nothing to do: {refreshed.champion} has seen knowledge base version "
-            f"{refreshed.kb_version} and all feedback."
+            f"Nothing to do: {refreshed.champion} has learned all that can be learned of knowledge "
+            f"base version {refreshed.kb_version} and of people's feedback."
         ]
     verdict = refreshed.verdict
     champion = refreshed.champion or "the base model"

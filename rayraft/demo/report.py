@@ -33,7 +33,7 @@ def result_table(before: Modes, was: Modes, changed: Modes) -> Table:
         collapse_padding=True,
         pad_edge=False,
     )
-    for header in ("mode", "F1", "95 %", "EM", "recall", "abstain", "p50 ms", "p95 ms"):
+    for header in ("mode", "F1", "95 %", "EM", "recall", "abstain", "p50 ms"):
         table.add_column(header, justify="left" if header == "mode" else "right", no_wrap=True)
     table.add_column("old F1", justify="right", no_wrap=True)
     table.add_column("new F1", justify="right", style="bold", no_wrap=True)
@@ -47,7 +47,6 @@ def result_table(before: Modes, was: Modes, changed: Modes) -> Table:
             figure(result.get("recall_at_k")),
             figure(result.get("abstention_f1")),
             milliseconds(latency.get("p50")),
-            milliseconds(latency.get("p95")),
             figure(was.get(mode, {}).get("token_f1")),
             figure(changed.get(mode, {}).get("token_f1")),
         )

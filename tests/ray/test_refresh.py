@@ -76,7 +76,7 @@ def fee(city, euros):
     return Document(document_id=f"fees/{city}.md", title=f"Fees in {city}", text=text)
 
 
-def test_the_whole_cycle(store, config, monkeypatch):
+def test_the_whole_cycle(store, config):
     # A model of random weights answers nothing: everything is a tie, which counts half.
     first = refresh(store, config, "support", HOLDOUT)
     assert first.champion is None and first.verdict is not None
@@ -108,21 +108,11 @@ def test_the_whole_cycle(store, config, monkeypatch):
     report = read_file(find(store, "refresh", second.name), "report.md").decode()
     assert "support-v2 was promoted" in report and "| feedback | raft | 1 |" in report
 
-    strict = load(RefreshConfig, None, [])
-    strict = config.model_copy(update={"gate": strict.gate})
-    change(store, fee("Porto", 77))
-    loser = refresh(store, strict, "support", HOLDOUT)
-    assert loser.challenger == "support-v3" and loser.verdict is not None
-    assert not loser.verdict.promote and champions(store)["reading"] == "support-v2"
-    # Called again, it finds everything done.
-    assert refresh(store, strict, "support", HOLDOUT).challenger == "support-v3"
-    assert len(listing(store, "adapter")) == 3
-
 
 def test_drift_and_erasure_after_a_deletion(store, config):
     seen = documents_seen(find(store, "adapter", "support-v2"))
     assert {"fees/Hue.md", "fees/Vinh.md"} <= seen and "hr.md" not in seen
-    change(store, removed=["fees/Vinh.md"])
+    change(store, fee("Porto", 77), removed=["fees/Vinh.md"])
     drift = measure_drift(store)
     (champion,) = [a for a in drift.adapters if a.champion_of]
     assert champion.adapter_id == "support-v2" and champion.forgotten == ["fees/Vinh.md"]
@@ -135,10 +125,10 @@ def test_drift_and_erasure_after_a_deletion(store, config):
 
     erased = erase_deleted(store, config, "support", HOLDOUT)
     assert erased.documents == ["fees/Vinh.md"]
-    assert set(erased.adapters) == {"support-v1", "support-v2", "support-v3"}
+    assert set(erased.adapters) == {"support-v1", "support-v2"}
     assert erased.feedback == 1 and read_feedback(store)[0] == []
     (left,) = listing(store, "adapter")
-    assert left.artifact_id == "support-v4" and champions(store)["reading"] == "support-v4"
+    assert left.artifact_id == "support-v3" and champions(store)["reading"] == "support-v3"
     assert read_manifest(left).config["start_from"] is None
     assert "fees/Vinh.md" not in documents_seen(left)
     everything = [p for p in Path(store).rglob("*") if p.is_file() and "/kb/" not in str(p)]

@@ -1,13 +1,15 @@
 """The questions that champion and challenger are asked in a refresh."""
 
+from typing import Literal
+
 from data_pipelines.artifacts import ArtifactRef
-from rayraft.records import Question
+from rayraft.records import Question, RaftExample
 from tests.ray.raft_toy import toy_example
 from train.refresh_examples import Examples, as_questions, draw, question_sets
 
 
 def made() -> Examples:
-    def some(start: int, split: str) -> list:
+    def some(start: int, split: Literal["train", "validation"]) -> list[RaftExample]:
         return [toy_example(i, split) for i in range(start, start + 6)]
 
     return Examples(

@@ -54,12 +54,12 @@ def test_a_row_sees_nothing_of_the_row_before_it(base: str) -> None:
         del batch["labels"]
         with torch.no_grad():
             logits.append(model(**batch, use_cache=False).logits[0, -second:])
-    assert torch.allclose(*logits, atol=1e-6)
+    assert torch.allclose(logits[0], logits[1], atol=1e-6)
     # What the rows before would change if they were seen: the test can fail.
     one, other = (torch.from_numpy(data.batch(np.array([f, 7]))["input_ids"]) for f in (2, 11))
     with torch.no_grad():
         seen = [model(ids, use_cache=False).logits[0, -second:] for ids in (one, other)]
-    assert not torch.allclose(*seen, atol=1e-3)
+    assert not torch.allclose(seen[0], seen[1], atol=1e-3)
 
 
 def test_the_loss_is_the_models_own_without_the_logits_of_the_prompt(base: str) -> None:

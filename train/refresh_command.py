@@ -69,8 +69,10 @@ def refresh(  # noqa: PLR0913 - each parameter is an option
     holdout = read_questions(questions) if questions is not None else []
     if address:
         os.environ["RAY_ADDRESS"] = address
+    from data_pipelines.kb import KnowledgeBase
     from data_pipelines.ray_session import ray_session
 
+    KnowledgeBase.open(store)  # a wrong store is said at once, before Ray starts
     with ray_session():
         while True:
             began = time.monotonic()

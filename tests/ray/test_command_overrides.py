@@ -13,6 +13,8 @@ COMMANDS = {
     "ingest": (["{missing}", "--store", "{missing}"], "chunking.chunk_tokens=120"),
     "search": (["words", "--store", "{missing}"], "candidates=100"),
     "raft": (["--store", "{missing}"], "teacher.max_new_tokens=8"),
+    "refresh": (["--store", "{missing}", "--name", "s"], "gate.max_loss=0.01"),
+    "drift": (["--store", "{missing}"], "changed_share=0.5"),
     "train": (["--store", "{missing}", "--dry-run"], "lora.r=8"),
     "evaluate": (["--store", "{missing}", "--questions", "{missing}"], "max_new_tokens=8"),
     "serve": (["--store", "{missing}"], "retriever.retrieval.candidates=100"),
@@ -95,4 +97,4 @@ def test_an_option_of_evaluate_wins_over_an_override_and_that_over_the_file(
 
 def test_every_command_is_here_or_is_a_conversion_that_options_alone_decide() -> None:
     names = {info.name for info in build_app().registered_commands if info.name}
-    assert names == {*COMMANDS, "export"}
+    assert names == {*COMMANDS, "export", "feedback"}

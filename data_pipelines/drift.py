@@ -3,13 +3,14 @@
 Pure reading: nothing is loaded and nothing changes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import Field
 
-from data_pipelines.artifacts import ArtifactRef, listing, read_manifest
+from data_pipelines.artifacts import ArtifactRef, find, listing, read_manifest
 from data_pipelines.champions import ROLES, Role, champions
-from data_pipelines.feedback import read_feedback
+from data_pipelines.feedback import heard_until, read_feedback
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.lineage import documents_seen
 from rayraft.config import Config
@@ -52,29 +53,29 @@ class Drift:
     adapters: list[AdapterDrift]
 
 
-def measure_drift(store: str, heard: int = 0) -> Drift:
+def measure_drift(store: str) -> Drift:
     """The store as it is now.
 
-    Args:
-        store: Folder or URI.
-        heard: Feedback version up to which the champion has learned.
-
     Raises:
-        NotFoundError: There is no knowledge base.
+        NotFoundError: There is no knowledge base, or no longer an adapter that was promoted.
     """
     kb = KnowledgeBase.open(store)
-    documents = kb.document_hashes().keys()
-    feedback, _ = read_feedback(store, heard)
+    documents = set(kb.document_hashes())
+    best = champions(store)
+    heard = [heard_until(find(store, "adapter", adapter_id)) for adapter_id in best.values()]
+    feedback, _ = read_feedback(store, max(heard, default=0))
     return Drift(
         kb_version=kb.version,
         chunks=kb.count_chunks(),
         unindexed_chunks=kb.unindexed_chunks(),
         unheard_feedback=sum(one.verdict != "rejected" for one in feedback),
-        adapters=[_adapter(ref, kb, set(documents)) for ref in listing(store, "adapter")],
+        adapters=[_adapter(ref, kb, documents, best) for ref in listing(store, "adapter")],
     )
 
 
-def _adapter(ref: ArtifactRef, kb: KnowledgeBase, documents: set[str]) -> AdapterDrift:
+def _adapter(
+    ref: ArtifactRef, kb: KnowledgeBase, documents: set[str], best: Mapping[Role, str]
+) -> AdapterDrift:
     version = read_manifest(ref).kb_version
     changed = removed = None
     if version is not None:
@@ -83,7 +84,6 @@ def _adapter(ref: ArtifactRef, kb: KnowledgeBase, documents: set[str]) -> Adapte
             changed, removed = delta.upserted.num_rows, len(delta.removed_chunk_ids)
         except NotFoundError:
             pass
-    best = champions(ref.store)
     return AdapterDrift(
         adapter_id=ref.artifact_id,
         champion_of=[role for role in ROLES if best.get(role) == ref.artifact_id],

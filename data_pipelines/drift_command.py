@@ -19,13 +19,8 @@ def drift(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value")] = None,
 ) -> None:
     """Says how stale each adapter and the index are, and whether a refresh is worth it."""
-    from data_pipelines.artifacts import find
-    from data_pipelines.champions import champions
     from data_pipelines.drift import DriftConfig, drift_lines, measure_drift
-    from data_pipelines.feedback import heard_until
     from rayraft.config import load
 
     config = load(DriftConfig, None, overrides or ())
-    best = champions(store)
-    heard = [heard_until(find(store, "adapter", adapter_id)) for adapter_id in best.values()]
-    typer.echo("\n".join(drift_lines(measure_drift(store, max(heard, default=0)), config)))
+    typer.echo("\n".join(drift_lines(measure_drift(store), config)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from rayraft.errors import InputError
 from rayraft.records import Scalar, may_read
@@ -102,6 +103,12 @@ class RowFilter:
                 return np.zeros(self._rows, dtype=np.bool_)
             mask &= column.matches(test)
         return mask
+
+
+def readable(rows: pa.Table, groups: Sequence[str]) -> pa.Table:
+    """The chunks, by their column `acl`, that somebody in `groups` may read."""
+    mask = [may_read(acl, groups) for acl in rows["acl"].to_pylist()]
+    return rows.filter(pa.array(mask, pa.bool_()))
 
 
 def _fields_of(row: Mapping[str, Any]) -> dict[str, Scalar]:

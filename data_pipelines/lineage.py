@@ -4,10 +4,11 @@ An adapter that was trained from another one has seen what that one saw. Everyth
 manifests and published examples; what was deleted in between cannot be told any more.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from data_pipelines.artifacts import ArtifactRef, find, listing, read_manifest
-from data_pipelines.filters import RowFilter
+from data_pipelines.filters import readable
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import UPDATED_IN
 from data_pipelines.raft_reading import read_run
@@ -43,21 +44,27 @@ def documents_seen(adapter: ArtifactRef) -> set[str]:
     return seen
 
 
-def documents_in(run: ArtifactRef) -> set[str]:
+def documents_in(run: ArtifactRef) -> frozenset[str]:
     """Ids of the documents of which text is in a run's examples: golden ones and distractors."""
+    return _documents(run, read_manifest(run).data_digest)
+
+
+@functools.lru_cache(maxsize=1024)
+def _documents(run: ArtifactRef, data_digest: str | None) -> frozenset[str]:
+    # Adapters share their ancestors' runs: each is read once, unless another takes its name.
     seen: set[str] = set()
     for table in read_run(run).values():
         seen.update(table["document_id"].to_pylist())
         for passages in table["passages"].to_pylist():
             seen.update(passage["document_id"] for passage in passages)
-    return seen
+    return frozenset(seen)
 
 
 def tainted(store: str, kind: Kind, document_ids: Iterable[str]) -> dict[ArtifactRef, set[str]]:
     """The adapters or runs of a store that have seen any of these documents, and which of them."""
     wanted = set(document_ids)
-    look = documents_seen if kind == "adapter" else documents_in
-    found = {ref: look(ref) & wanted for ref in listing(store, kind)}
+    look: Callable[[ArtifactRef], Set[str]] = documents_seen if kind == "adapter" else documents_in
+    found = {ref: wanted & look(ref) for ref in listing(store, kind)}
     return {ref: documents for ref, documents in found.items() if documents}
 
 
@@ -84,12 +91,9 @@ def current_examples(
 
 def _versions(kb: KnowledgeBase, groups: Sequence[str]) -> dict[str, int]:
     """Chunk id -> version that last wrote it, of the chunks that the groups may read."""
-    rows = kb.read_chunks(["chunk_id", "document_id", "title", "metadata", "acl", UPDATED_IN])
-    readable = RowFilter()
-    readable.append(rows.select(["document_id", "title", "metadata", "acl"]).to_pylist())
-    mask = readable.mask(None, groups)
-    pairs = zip(rows["chunk_id"].to_pylist(), rows[UPDATED_IN].to_pylist(), mask, strict=True)
-    return {chunk_id: int(version) for chunk_id, version, visible in pairs if visible}
+    rows = readable(kb.read_chunks(["chunk_id", "acl", UPDATED_IN]), groups)
+    pairs = zip(rows["chunk_id"].to_pylist(), rows[UPDATED_IN].to_pylist(), strict=True)
+    return {chunk_id: int(version) for chunk_id, version in pairs}
 
 
 def _parents(ref: ArtifactRef) -> list[ArtifactRef]:

@@ -14,14 +14,14 @@ import ray
 import ray.data
 
 from data_pipelines.artifacts import ArtifactRef
-from data_pipelines.filters import RowFilter
+from data_pipelines.filters import readable
 from data_pipelines.given_questions import PlacedQuestions, given_identity, place_questions
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.question_duplicates import near_duplicates
 from data_pipelines.raft_actor import RaftActor, RaftJob, guard_digest, teacher_identity
 from data_pipelines.raft_examples import RaftConfig, with_split
-from data_pipelines.raft_publishing import publish_run
+from data_pipelines.raft_publishing import example_counts, publish_run
 from data_pipelines.raft_staging import Staging
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
@@ -111,10 +111,7 @@ def build_raft_examples(
         teacher=teacher.name,
         chunks=len(chosen),
         restricted_chunks=restricted,
-        train=sum(example.split == "train" for example in split),
-        validation=sum(example.split == "validation" for example in split),
-        with_golden=sum(example.has_golden for example in split),
-        short_of_distractors=sum(len(e.passages) <= config.distractors for e in split),
+        **example_counts(split, config),
         refused_distractors=sum(row["refused_distractors"] for row in rows),
         dropped=dict(sorted(dropped.items())),
         seconds=round(time.perf_counter() - began, 1),
@@ -197,11 +194,8 @@ def _outcomes(
 
 def visible_chunk_ids(kb: KnowledgeBase, config: RaftConfig) -> tuple[list[str], int]:
     """Sorted ids of the chunks that may be learned, and the number of those that may not."""
-    rows = kb.read_chunks(["chunk_id", "document_id", "title", "metadata", "acl"])
-    readable = RowFilter()
-    readable.append(rows.select(["document_id", "title", "metadata", "acl"]).to_pylist())
-    mask = readable.mask(None, config.groups)
-    ids = sorted(rows["chunk_id"].filter(pa.array(mask)).to_pylist())
+    rows = kb.read_chunks(["chunk_id", "acl"])
+    ids = sorted(readable(rows, config.groups)["chunk_id"].to_pylist())
     return ids, rows.num_rows - len(ids)
 
 

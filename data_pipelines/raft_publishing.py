@@ -65,6 +65,16 @@ def publish_run(
     return publish(store, "raft", counts["run"], files, manifest)
 
 
+def example_counts(examples: Sequence[RaftExample], config: RaftConfig) -> dict[str, int]:
+    """Those of the `METRICS` that follow from the examples."""
+    return {
+        "train": sum(example.split == "train" for example in examples),
+        "validation": sum(example.split == "validation" for example in examples),
+        "with_golden": sum(example.has_golden for example in examples),
+        "short_of_distractors": sum(len(e.passages) <= config.distractors for e in examples),
+    }
+
+
 def parquet_bytes(examples: Sequence[RaftExample]) -> bytes:
     """The examples as a Parquet file."""
     buffer = io.BytesIO()

@@ -9,7 +9,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.lineage import current_examples, runs_behind
 from data_pipelines.progress import Advance
 from data_pipelines.raft import NothingToLearn, Scope, build_raft_examples
-from data_pipelines.raft_publishing import publish_run
+from data_pipelines.raft_publishing import example_counts, publish_run
 from rayraft import feedback as people
 from rayraft.feedback import Feedback
 from rayraft.records import Question, RaftExample, digest
@@ -110,17 +110,13 @@ class Gatherer:
         if not examples:
             raise NothingToLearn(f"{self._store}: no new example, and none to replay")
         ordered = sorted(examples, key=lambda example: example.example_id)
-        distractors = self._config.raft.distractors
         counts = {
             "run": name,
             "teacher": ", ".join([*(part.name for part in parts), "and replay"]),
             "kb_version": self._kb.version,
             "chunks": len({example.chunk_id for example in ordered}),
             "restricted_chunks": 0,
-            "train": sum(example.split == "train" for example in ordered),
-            "validation": sum(example.split == "validation" for example in ordered),
-            "with_golden": sum(example.has_golden for example in ordered),
-            "short_of_distractors": sum(len(e.passages) <= distractors for e in ordered),
+            **example_counts(ordered, self._config.raft),
             "refused_distractors": 0,
             "seconds": 0.0,
             "dropped": {},

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from data_pipelines.config import Strategy
 from data_pipelines.sentences import split_sentences
 from rayraft.records import Chunk, Document
 
@@ -20,9 +21,16 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _WORD = re.compile(r"\s+")
 _MARKER = re.compile(r"[\s\-*+\u2022>|#\d.)\"'\u201c\u2018(\[]*")
 
+_TABLE = re.compile(r"(?:^[ \t]*\|.*(?:\n|\Z))+", re.MULTILINE)
+
 # A chunk ends at the last heading in reach if that leaves it at least so full, else at the last
-# paragraph, and so on. Small sections are thus kept whole, and chunks do not become tiny.
-_MIN_FILL = {"heading": 0.35, "paragraph": 0.5, "sentence": 0.35, "word": 0.0}
+# paragraph, and so on. Small sections are thus kept whole, and chunks do not become tiny. Because
+# the cuts are places of the text, those behind an edit soon fall where they fell before it.
+_MIN_FILL: dict[Strategy, dict[str, float]] = {
+    "heading": {"heading": 0.35, "paragraph": 0.5, "sentence": 0.35, "row": 0.0, "word": 0.0},
+    "sentence": {"sentence": 0.0, "row": 0.0, "word": 0.0},
+    "fixed": {"word": 0.0},
+}
 
 _LONG_WORD = 100
 """Characters; WordPiece makes any longer word one unknown token, which would hide its length."""
@@ -40,14 +48,21 @@ class TokenCounter(Protocol):
         ...
 
 
-def chunk_document(document: Document, tokenizer: TokenCounter, chunk_tokens: int) -> list[Chunk]:
+def chunk_document(
+    document: Document,
+    tokenizer: TokenCounter,
+    chunk_tokens: int,
+    strategy: Strategy = "heading",
+) -> list[Chunk]:
     """The document's chunks in order; none if its text is blank.
 
     Args:
         document: The document.
         tokenizer: The embedder's.
         chunk_tokens: Most tokens in a chunk.
+        strategy: Where it is cut.
     """
+    spans = chunk_spans(document.text, tokenizer, chunk_tokens, strategy)
     return [
         Chunk(
             chunk_id=chunk_id_of(document.document_id, position),
@@ -60,15 +75,17 @@ def chunk_document(document: Document, tokenizer: TokenCounter, chunk_tokens: in
             metadata=document.metadata,
             acl=document.acl,
         )
-        for position, (start, end) in enumerate(chunk_spans(document.text, tokenizer, chunk_tokens))
+        for position, (start, end) in enumerate(spans)
     ]
 
 
-def chunk_spans(text: str, tokenizer: TokenCounter, chunk_tokens: int) -> list[tuple[int, int]]:
+def chunk_spans(
+    text: str, tokenizer: TokenCounter, chunk_tokens: int, strategy: Strategy = "heading"
+) -> list[tuple[int, int]]:
     """Half-open character spans that tile `text`, each of at most `chunk_tokens` tokens."""
     if not text.strip():
         return []
-    layout = _Layout.of(text, tokenizer)
+    layout = _Layout.of(text, tokenizer, chunk_tokens, strategy)
     spans = []
     start = 0
     while start < len(text):
@@ -84,18 +101,25 @@ class _Layout:
 
     token_ends: list[int]
     cuts: dict[str, list[int]]
+    fills: dict[str, float]
+    """Kinds of cuts, best first, and how full each must leave the chunk."""
 
     @classmethod
-    def of(cls, text: str, tokenizer: TokenCounter) -> "_Layout":
-        return cls(
-            token_ends=_token_ends(text, tokenizer),
-            cuts={
-                "heading": [match.start() for match in _HEADING.finditer(text)],
-                "paragraph": [match.end() for match in _PARAGRAPH.finditer(text)],
-                "sentence": _sentence_cuts(text),
-                "word": [match.end() for match in _WORD.finditer(text)],
-            },
-        )
+    def of(
+        cls, text: str, tokenizer: TokenCounter, chunk_tokens: int, strategy: Strategy
+    ) -> "_Layout":
+        ends = _token_ends(text, tokenizer)
+        cuts = {
+            "heading": [match.start() for match in _HEADING.finditer(text)],
+            "paragraph": [match.end() for match in _PARAGRAPH.finditer(text)],
+            "sentence": _sentence_cuts(text),
+            "row": [],
+            "word": [match.end() for match in _WORD.finditer(text)],
+        }
+        for table in _TABLE.finditer(text):
+            tokens = bisect_right(ends, table.end()) - bisect_right(ends, table.start())
+            _keep_table(text, table.span(), tokens <= chunk_tokens, cuts)
+        return cls(ends, cuts, _MIN_FILL[strategy])
 
     def end(self, start: int, length: int, budget: int) -> int:
         """End of a chunk from `start` with at most `budget` tokens in a text of `length`."""
@@ -103,7 +127,7 @@ class _Layout:
         if len(self.token_ends) - first <= budget:
             return length
         furthest = self.token_ends[first + budget] - 1  # the next token is not complete here
-        for kind, fill in _MIN_FILL.items():
+        for kind, fill in self.fills.items():
             least = self.token_ends[first + int(budget * fill)]
             cuts = self.cuts[kind]
             at = bisect_right(cuts, furthest) - 1
@@ -123,6 +147,20 @@ def _fitting_end(
         budget = budget - max(1, tokens - chunk_tokens)
         end = layout.end(start, len(text), budget) if budget > 0 else start + (end - start + 1) // 2
     return end
+
+
+def _keep_table(text: str, table: tuple[int, int], fits: bool, cuts: dict[str, list[int]]) -> None:
+    """Takes the cuts inside a table away; one that is too large may be cut between its rows."""
+    start, end = table
+    for kind, places in cuts.items():
+        if kind != "word" or fits:
+            first, last = bisect_right(places, start), bisect_left(places, end)
+            del places[first:last]
+    if not fits:
+        line = text.find("\n", start, end) + 1
+        while 0 < line < end:
+            cuts["row"].append(line)
+            line = text.find("\n", line, end) + 1
 
 
 def _token_ends(text: str, tokenizer: TokenCounter) -> list[int]:

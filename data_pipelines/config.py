@@ -1,9 +1,13 @@
 """Configuration of the ingest job and of retrieval."""
 
+from typing import Literal, get_args
+
 from pydantic import Field
 
 from rayraft.config import Config
 from rayraft.fusion import RRF_K
+
+Strategy = Literal["heading", "sentence", "fixed"]
 
 
 class ChunkingConfig(Config):
@@ -11,19 +15,41 @@ class ChunkingConfig(Config):
 
     chunk_tokens: int = Field(default=160, ge=16, le=240)
     """Most tokens of the embedder in a chunk; the title is embedded on top of them."""
+    strategy: Strategy = "heading"
+    """Where a chunk may end: `heading` prefers headings, then paragraphs, then sentences;
+    `sentence` fills chunks with whole sentences; `fixed` with words. Tables stay whole if they
+    fit."""
+
+    @property
+    def label(self) -> str:
+        """These settings in a few letters; part of each document's `document_hash`."""
+        if self.strategy == "heading":
+            return str(self.chunk_tokens)
+        return f"{self.chunk_tokens}-{self.strategy}"
+
+    @classmethod
+    def of_label(cls, label: str) -> "ChunkingConfig":
+        """The settings that a label names; the defaults for any other text."""
+        tokens, _, strategy = label.partition("-")
+        if not tokens.isdigit() or strategy not in ("", *get_args(Strategy)):
+            return cls()
+        return cls.model_validate({"chunk_tokens": int(tokens), "strategy": strategy or "heading"})
 
 
 class EmbeddingConfig(Config):
     """How chunks are embedded."""
 
-    embedder: str = "minilm"
-    """Name of the embedder; a store keeps the one it was made with."""
+    embedder: str | None = None
+    """Name of the embedder; null for the one the store was made with, `minilm` in a new store."""
     actors: int | None = Field(default=None, ge=1)
     """Embedding actors that run at the same time; null for as many as the cluster has CPUs for."""
     threads: int = Field(default=1, ge=1)
     """Torch threads, and Ray CPUs, of each actor."""
     batch_chunks: int = Field(default=256, ge=1)
     """Chunks handed to an actor at once; inside, they are batched by length."""
+    in_process_chunks: int = Field(default=512, ge=0)
+    """Up to so many chunks are embedded in the command's own process: that is done before Ray's
+    actors have loaded the model."""
 
 
 class ReadingConfig(Config):
@@ -33,6 +59,17 @@ class ReadingConfig(Config):
     """Larger files go to quarantine."""
     files_per_task: int = Field(default=4, ge=1)
     """Files that one reading task takes."""
+    in_process_mb: float = Field(default=32, ge=0)
+    """Up to so many megabytes are read in the command's own process, without Ray; a byte of what
+    has to be converted counts as 20."""
+
+
+class SyncConfig(Config):
+    """What `--sync` may delete."""
+
+    max_removed_share: float = Field(default=0.2, ge=0, le=1)
+    """A run that would remove a larger share of the stored documents stops and removes nothing:
+    a wrong path or a disk that is not mounted must not empty the store."""
 
 
 class IngestConfig(Config):
@@ -41,6 +78,7 @@ class IngestConfig(Config):
     reading: ReadingConfig = ReadingConfig()
     chunking: ChunkingConfig = ChunkingConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
+    sync: SyncConfig = SyncConfig()
 
 
 class RetrievalConfig(Config):

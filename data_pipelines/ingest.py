@@ -4,7 +4,7 @@ The Ray job is in `ingest_job.py`; this is what both ways share, and the in-proc
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,8 +13,9 @@ from data_pipelines.config import ChunkingConfig
 from data_pipelines.embedding import ChunkEmbedder, chunk_documents, embed_chunks
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import check_embedder
+from data_pipelines.known_vectors import KnownVectors
 from data_pipelines.quarantine import Rejected
-from data_pipelines.schema import content_of, stored_hash
+from data_pipelines.schema import chunking_of, content_of, stored_hash
 from rayraft.errors import InputError, NotFoundError
 from rayraft.records import Document
 
@@ -48,15 +49,15 @@ class Plan:
 
 
 def plan_ingest(
-    found: Collection[Found], stored_hashes: dict[str, str], chunk_tokens: int | None
+    found: Collection[Found], stored_hashes: dict[str, str], chunking: str | None
 ) -> Plan:
     """What is new, changed and unchanged; of documents with one id, the first in the input counts.
 
     Args:
         found: The documents read.
         stored_hashes: `document_hash` by document id of the knowledge base.
-        chunk_tokens: A document that was cut with another number counts as changed; None looks at
-            the content alone.
+        chunking: `ChunkingConfig.label`; a document that was cut otherwise counts as changed. None
+            looks at the content alone.
     """
     plan = Plan(added=[], changed=[], unchanged=0, duplicates=[])
     unchanged = 0
@@ -73,17 +74,18 @@ def plan_ingest(
             )
         elif item.document_id not in stored_hashes:
             plan.added.append(item)
-        elif not _is_stored(item, stored_hashes[item.document_id], chunk_tokens):
+        elif not is_stored(item, stored_hashes[item.document_id], chunking):
             plan.changed.append(item)
         else:
             unchanged += 1
     return Plan(plan.added, plan.changed, unchanged, plan.duplicates)
 
 
-def _is_stored(item: Found, document_hash: str, chunk_tokens: int | None) -> bool:
-    if chunk_tokens is None:
+def is_stored(item: Found, document_hash: str, chunking: str | None) -> bool:
+    """Whether a stored `document_hash` says that nothing is to do."""
+    if chunking is None:
         return content_of(document_hash) == item.content_hash
-    return document_hash == stored_hash(item.content_hash, chunk_tokens)
+    return document_hash == stored_hash(item.content_hash, chunking)
 
 
 def ingest_documents(
@@ -101,7 +103,8 @@ def ingest_documents(
         kb: Where they go.
         embedder: The one the knowledge base was made with.
         config: How they are cut; documents that were cut otherwise count as changed. Without it,
-            what has to be cut is cut by the defaults, and unchanged content stays as it is.
+            what has to be cut is cut as the knowledge base is, and unchanged content stays as it
+            is.
 
     Raises:
         ArtifactMismatch: The knowledge base was made with another embedder.
@@ -118,7 +121,7 @@ def ingest_documents(
         for key, document in enumerate(documents)
     ]
     stored = kb.document_hashes([document.document_id for document in documents])
-    plan = plan_ingest(found, stored, config.chunk_tokens if config else None)
+    plan = plan_ingest(found, stored, config.label if config else None)
     if plan.duplicates:
         raise InputError(f"document id {plan.duplicates[0].document_id!r} is given twice")
     wanted = [found[key] for key in sorted(plan.keys)]
@@ -128,9 +131,19 @@ def ingest_documents(
         [documents[item.key] for item in wanted],
         [item.content_hash for item in wanted],
         embedder,
-        (config or ChunkingConfig()).chunk_tokens,
+        config or stored_chunking(kb),
     )
-    return commit_rows(kb, embed_chunks(rows, embedder))
+    known = KnownVectors(kb.embedder.dim)
+    known.add_rows(kb.stored_vectors([item.document_id for item in plan.changed]))
+    return commit_rows(kb, embed_chunks(rows, embedder, known))
+
+
+def stored_chunking(kb: KnowledgeBase) -> ChunkingConfig:
+    """How the documents of a knowledge base are cut; the defaults for an empty one."""
+    document_hash = kb.any_document_hash()
+    return (
+        ChunkingConfig.of_label(chunking_of(document_hash)) if document_hash else ChunkingConfig()
+    )
 
 
 def delete_document(document_id: str, kb: KnowledgeBase) -> int:
@@ -147,8 +160,8 @@ def delete_document(document_id: str, kb: KnowledgeBase) -> int:
     return kb.commit(nothing, [document_id])
 
 
-def commit_rows(kb: KnowledgeBase, rows: pa.Table) -> int:
+def commit_rows(kb: KnowledgeBase, rows: pa.Table, removed_document_ids: Iterable[str] = ()) -> int:
     """One atomic commit, then the full-text index is brought up to it; returns the version."""
-    version = kb.commit(rows)
+    version = kb.commit(rows, removed_document_ids)
     logger.info("committed version %d with %d chunks", version, rows.num_rows)
     return kb.optimize()

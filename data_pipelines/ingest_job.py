@@ -1,66 +1,55 @@
-"""The ingest job on Ray Data: read -> drop unchanged -> chunk -> embed -> one atomic commit.
+"""The ingest job: read -> drop unchanged -> chunk -> embed what is new -> one atomic commit.
 
-Nothing but the commit touches the knowledge base, so a job that is killed leaves the last version
-as it was, and the next run does what was left.
+Its cost follows the change: a file that is as it was is not opened, a document that is as it was is
+not cut, and a text whose vector is known is not embedded. What is little is done in this process,
+the rest on Ray Data (`ingest_ray.py`). Nothing but the commit touches the knowledge base, so a job
+that is killed leaves the last version as it was, and the next run does what was left.
 """
 
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
-import ray.data
 
 from data_pipelines.config import IngestConfig
-from data_pipelines.embedding import chunk_documents, embed_chunks
+from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest import Plan, commit_rows, plan_ingest
-from data_pipelines.ingest_reading import read_documents, read_summary
+from data_pipelines.ingest_chunking import chunk_batch, load_tokenizer
+from data_pipelines.ingest_inputs import Inputs, read_inputs
+from data_pipelines.ingest_reading import keep_keys
+from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.known_vectors import FloatArray, KnownVectors, embedded_texts, text_key
 from data_pipelines.progress import Advance, no_progress
-from data_pipelines.quarantine import Rejected, write_quarantine
-from data_pipelines.resources import count_actors
-from data_pipelines.sources import find_files
-from rayraft.models.embedder_tokenizer import EmbedderTokenizer
-from rayraft.records import Document
+from data_pipelines.quarantine import write_quarantine
+from data_pipelines.schema import vector_array
+from data_pipelines.source_state import SourceState
+from data_pipelines.sources import SourceFile, find_files
+from data_pipelines.sync import check_removals, plan_removals
+from rayraft.errors import NotFoundError
+from rayraft.models.embedder_tokenizer import DEFAULT_EMBEDDER
 
 logger = logging.getLogger(__name__)
 
-_BLOCKS_PER_ACTOR = 8
-_MAX_BLOCK_DOCUMENTS = 64
-"""A chunking task takes one block of documents: at most so many, fewer in a small job."""
+_FEW_DOCUMENTS = 2000
+"""Cut here rather than on Ray; takes a second or two."""
 
 
 @dataclass(frozen=True)
-class IngestReport:
-    """What a run did."""
+class RunOptions:
+    """What a run does beside reading what is new."""
 
-    added: int
-    changed: int
-    unchanged: int
-    rejected: list[Rejected]
-    """What went to quarantine, with the reasons."""
-    skipped: int
-    """Files with an unknown extension."""
-    chunks: int
-    tokens: int
-    seconds: float
-    embed_seconds: float
-    """Of `seconds`, those in which chunks were made and embedded."""
-    kb_version: int
-
-    @property
-    def quarantined(self) -> int:
-        """Number of documents that went to quarantine."""
-        return len(self.rejected)
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Embedded tokens per second of chunking and embedding; 0 if there was nothing to do."""
-        return self.tokens / self.embed_seconds if self.tokens else 0.0
+    sync: bool = False
+    """Removes stored documents that the source does not hold."""
+    dry_run: bool = False
+    """Changes nothing and says what would be changed."""
+    start_ray: Callable[[], None] = lambda: None
+    """Called before Ray is used; many runs never do."""
 
 
 def run_ingest(
@@ -68,36 +57,45 @@ def run_ingest(
     store: str,
     config: IngestConfig,
     advance: Advance = no_progress,
+    options: RunOptions | None = None,
 ) -> IngestReport:
     """Reads files and folders into the store's knowledge base, in one new version or none.
-
-    Ray must be running.
 
     Args:
         paths: Files and folders.
         store: Folder or URI of the store.
         config: The job's configuration.
-        advance: Called with the number of documents embedded and the number to embed.
+        advance: Called with the number of chunks embedded and the number to embed.
+        options: Sync, dry run, and how Ray is started.
 
     Raises:
-        InputError: A path does not exist or holds nothing to read.
+        InputError: A path does not exist or holds nothing to read; a sync would remove too much.
         ArtifactMismatch: The store was made with another embedder.
         ConcurrentWrite: Other writers kept committing first.
     """
+    options = options or RunOptions()
     started = time.perf_counter()
-    files, skipped = find_files(paths)
-    for path in skipped:
-        logger.warning("skipped %s: unknown extension", path)
-    kb = KnowledgeBase.create_or_open(store, EmbedderTokenizer.load(config.embedding.embedder).spec)
-    documents = read_documents(files, config).materialize()
-    found, rejected = read_summary(documents)
-    plan = plan_ingest(found, kb.document_hashes(), config.chunking.chunk_tokens)
-    rejected += plan.duplicates
-    write_quarantine(store, rejected)
-    embedding_started = time.perf_counter()
-    rows = _embed_all(documents, plan, config, advance)
-    embed_seconds = time.perf_counter() - embedding_started
-    version = commit_rows(kb, rows) if rows.num_rows else kb.version
+    files, skipped = _find(paths)
+    kb, embedder = open_kb(store, config.embedding.embedder, create=not options.dry_run)
+    stored = kb.document_hashes() if kb else {}
+    state = SourceState(store).load()
+    inputs = read_inputs(files, stored, config, state, options.start_ray)
+    plan = plan_ingest(inputs.found, stored, config.chunking.label)
+    rejected = [*inputs.rejected, *plan.duplicates]
+    removed = _removals(kb, inputs, config) if options.sync else []
+    staged = StagedVectors(store, load_tokenizer(embedder).spec)
+    job = _Job(config, embedder, options, staged, advance)
+    chunking_started = time.perf_counter()
+    rows = job.chunk(inputs, plan)
+    vectors = job.known_vectors(kb, [*(f.document_id for f in plan.changed), *removed])
+    keys = [text_key(text) for text in embedded_texts(rows)]
+    missing = vectors.missing(keys)
+    tokens = int(pc.sum(rows["tokens"].take(pa.array(missing, pa.int64()))).as_py() or 0)
+    version = kb.version if kb else None
+    if kb and not options.dry_run:
+        write_quarantine(store, rejected)
+        version = job.commit(kb, rows, vectors, removed)
+        state.save()
     return IngestReport(
         added=len(plan.added),
         changed=len(plan.changed),
@@ -105,94 +103,134 @@ def run_ingest(
         rejected=rejected,
         skipped=len(skipped),
         chunks=rows.num_rows,
-        tokens=int(pc.sum(rows["tokens"]).as_py() or 0),
+        tokens=tokens,
         seconds=time.perf_counter() - started,
-        embed_seconds=embed_seconds,
+        embed_seconds=time.perf_counter() - chunking_started,
         kb_version=version,
+        removed=len(removed),
+        embedded=len(missing),
+        files_read=inputs.files_read,
+        dry_run=options.dry_run,
     )
 
 
-def chunk_batch(batch: pa.Table, embedder: str, chunk_tokens: int) -> pa.Table:
-    """Chunk rows of the batch's documents, with the number of their tokens."""
-    documents = [Document.model_validate_json(text) for text in batch["document"].to_pylist()]
-    tokenizer = _tokenizer(embedder)
-    hashes = batch["content_hash"].to_pylist()
-    rows = chunk_documents(documents, hashes, tokenizer, chunk_tokens)
-    tokens = tokenizer.count_tokens(rows["text"].to_pylist())
-    return rows.append_column("tokens", pa.array(tokens, pa.int64()))
+def _find(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
+    files, skipped = find_files(paths)
+    for path in skipped:
+        logger.warning("skipped %s: unknown extension", path)
+    return files, skipped
 
 
-@functools.cache
-def _tokenizer(embedder: str) -> EmbedderTokenizer:
-    # Once per worker: parsing it takes longer than cutting a block.
-    return EmbedderTokenizer.load(embedder)
+def open_kb(
+    store: str, embedder: str | None, create: bool = True
+) -> tuple[KnowledgeBase | None, str]:
+    """The store's knowledge base and the name of its embedder.
+
+    Args:
+        store: Folder or URI of the store.
+        embedder: The name asked for; None takes the one that the store was made with.
+        create: Makes an empty one where there is none; without it, None.
+
+    Raises:
+        ArtifactMismatch: It was made with another embedder.
+    """
+    try:
+        name = embedder or KnowledgeBase.open(store).embedder.name
+    except NotFoundError:
+        name = DEFAULT_EMBEDDER
+    spec = load_tokenizer(name).spec
+    if create:
+        return KnowledgeBase.create_or_open(store, spec), name
+    try:
+        return KnowledgeBase.open(store), name
+    except NotFoundError:
+        return None, name
 
 
-class EmbedChunks:
-    """One embedding actor."""
-
-    def __init__(self, embedder: str, threads: int) -> None:
-        from rayraft.models.embedder import Embedder  # torch is wanted in these actors alone
-
-        self._embedder = Embedder.load(embedder, threads=threads)
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """The batch with embeddings."""
-        return embed_chunks(batch, self._embedder)
+def _removals(kb: KnowledgeBase | None, inputs: Inputs, config: IngestConfig) -> list[str]:
+    if kb is None:
+        return []
+    stored = kb.read_chunks(["document_id", "uri"], "position = 0").to_pylist()
+    uris = {row["document_id"]: row["uri"] for row in stored}
+    removed = plan_removals(uris, {item.document_id for item in inputs.found}, inputs.rejected)
+    check_removals(removed, len(uris), config.sync)
+    return removed
 
 
-def _embed_all(
-    documents: ray.data.Dataset, plan: Plan, config: IngestConfig, advance: Advance
-) -> pa.Table:
-    if not plan.keys:
-        return pa.table({"tokens": pa.array([], pa.int64())})
-    tables = []
-    done = 0
-    for batch in _embedded(documents, plan, config).iter_batches(
-        batch_size=None, batch_format="pyarrow"
-    ):
-        tables.append(batch)
-        done += int(pc.sum(pc.equal(batch["position"], 0)).as_py() or 0)
-        advance(done, len(plan.keys))
-    return pa.concat_tables(tables)
+@dataclass(frozen=True)
+class _Job:
+    """The stages behind reading, with what they share."""
+
+    config: IngestConfig
+    embedder: str
+    options: RunOptions
+    staged: StagedVectors
+    advance: Advance
+
+    def chunk(self, inputs: Inputs, plan: Plan) -> pa.Table:
+        """Rows of all chunks of the documents to write, with `tokens`."""
+        keys = pa.array(sorted(plan.keys), pa.int64())
+        if isinstance(inputs.documents, pa.Table) and len(keys) <= _FEW_DOCUMENTS:
+            kept = keep_keys(inputs.documents, keys)
+            return chunk_batch(kept, self.embedder, self.config.chunking)
+        self.options.start_ray()
+        from data_pipelines import ingest_ray
+
+        return ingest_ray.chunk(inputs.documents, keys, self.embedder, self.config)
+
+    def known_vectors(self, kb: KnowledgeBase | None, document_ids: Sequence[str]) -> KnownVectors:
+        """What needs no embedding: the vectors of replaced documents and of a killed run."""
+        known = KnownVectors(load_tokenizer(self.embedder).spec.dim)
+        if kb is not None and document_ids:
+            known.add_rows(kb.stored_vectors(document_ids))
+        self.staged.load(known)
+        return known
+
+    def commit(
+        self, kb: KnowledgeBase, rows: pa.Table, known: KnownVectors, removed: Sequence[str]
+    ) -> int:
+        """Embeds what is not known and commits; returns the version."""
+        if not rows.num_rows and not removed:
+            return kb.version
+        texts = embedded_texts(rows)
+        keys = [text_key(text) for text in texts]
+        missing = known.missing(keys)
+        done = 0
+        for places, vectors in self._embed([texts[place] for place in missing]):
+            batch = [keys[missing[place]] for place in places]
+            known.add(batch, vectors)
+            self.staged.add(batch, vectors)
+            done += len(batch)
+            self.advance(done, len(missing))
+        if self._on_ray(len(missing)):
+            self.staged.flush()
+        embedded = rows.append_column("embedding", vector_array(known.take(keys)))
+        version = commit_rows(kb, embedded, removed)
+        self.staged.clear()
+        return version
+
+    def _on_ray(self, chunks: int) -> bool:
+        return chunks > self.config.embedding.in_process_chunks
+
+    def _embed(self, texts: list[str]) -> Iterator[tuple[list[int], FloatArray]]:
+        if not texts:
+            return
+        if self._on_ray(len(texts)):
+            self.options.start_ray()
+            from data_pipelines import ingest_ray
+
+            yield from ingest_ray.embed(texts, self.embedder, self.config.embedding)
+            return
+        model = load_model(self.embedder)
+        size = self.config.embedding.batch_chunks
+        for start in range(0, len(texts), size):
+            batch = texts[start : start + size]
+            yield list(range(start, start + len(batch))), model.embed(batch)
 
 
-def _embedded(documents: ray.data.Dataset, plan: Plan, config: IngestConfig) -> ray.data.Dataset:
-    settings = config.embedding
-    needs = f"embedding.threads={settings.threads}"
-    actors = count_actors(settings.actors, needs, cpus=settings.threads)
-    # Blocks small enough to occupy all actors, even when everything came from one large file.
-    block_documents = -(-len(plan.keys) // (_BLOCKS_PER_ACTOR * actors))
-    keep = functools.partial(keep_batch, keys=ray.put(pa.array(sorted(plan.keys), pa.int64())))
-    kept = documents.map_batches(keep, batch_format="pyarrow").repartition(
-        target_num_rows_per_block=min(block_documents, _MAX_BLOCK_DOCUMENTS)
-    )
-    chunk = functools.partial(
-        chunk_batch, embedder=settings.embedder, chunk_tokens=config.chunking.chunk_tokens
-    )
-    # From here on the actors may hold every CPU, and a task that needs one would wait for ever:
-    # what comes before is done before, and chunking, which is light, asks for none.
-    embedded: ray.data.Dataset = (
-        kept.materialize()
-        .map_batches(
-            chunk,
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=0,
-            compute=ray.data.TaskPoolStrategy(size=actors),
-        )
-        .map_batches(
-            EmbedChunks,
-            batch_size=settings.batch_chunks,
-            batch_format="pyarrow",
-            fn_constructor_args=(settings.embedder, settings.threads),
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=settings.threads,
-        )
-    )
-    return embedded
+@functools.lru_cache(maxsize=1)
+def load_model(embedder: str) -> Any:
+    """The embedder in this process; loaded once."""
+    from rayraft.models.embedder import Embedder  # brings torch
 
-
-def keep_batch(batch: pa.Table, keys: "ray.ObjectRef[pa.Array]") -> pa.Table:
-    """The rows of the batch that are to be embedded."""
-    return batch.filter(pc.is_in(batch["key"], value_set=ray.get(keys)))
+    return Embedder.load(embedder)

@@ -1,25 +1,26 @@
-"""The ingest job's first stage on Ray Data: files to documents, or to reasons why not."""
+"""The ingest job's first stage: files to documents, or to reasons why not, as rows of one table.
 
-import functools
-from collections.abc import Iterator, Sequence
+Knows nothing of Ray: `ingest_ray.py` does the same work on a cluster.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import ray
-import ray.data
+import pyarrow.compute as pc
 
-from data_pipelines.config import IngestConfig
+from data_pipelines.config import ReadingConfig
 from data_pipelines.ingest import Found
 from data_pipelines.quarantine import Rejected
 from data_pipelines.readers import read_file
 from data_pipelines.sources import SourceFile
 from rayraft.records import Document
 
-_FILE_KEYS = 2**32
+FILE_KEYS = 2**32
 """Documents that one file can hold: a document's key is its file's number times this, plus its
 own."""
 
-_READ_SCHEMA = pa.schema(
+READ_SCHEMA = pa.schema(
     [
         pa.field("key", pa.int64()),
         pa.field("document_id", pa.string()),
@@ -29,46 +30,47 @@ _READ_SCHEMA = pa.schema(
         pa.field("document", pa.string()),
     ]
 )
+SUMMARY = [name for name in READ_SCHEMA.names if name != "document"]
 
 
-def read_documents(files: Sequence[SourceFile], config: IngestConfig) -> ray.data.Dataset:
-    """One row per document or per reason why there is none, in `_READ_SCHEMA`."""
-    items = [{"number": number, **file._asdict()} for number, file in enumerate(files)]
-    tasks = -(-len(items) // config.reading.files_per_task)
-    return ray.data.from_items(items, override_num_blocks=tasks).map_batches(
-        functools.partial(read_batch, max_file_mb=config.reading.max_file_mb),
-        batch_size=config.reading.files_per_task,
-        batch_format="pyarrow",
-    )
+def read_numbered(files: Iterable[tuple[int, SourceFile]], config: ReadingConfig) -> pa.Table:
+    """The documents of numbered files, in `READ_SCHEMA`."""
+    return pa.concat_tables(
+        [READ_SCHEMA.empty_table(), *read_tables(files, config)]
+    ).combine_chunks()
 
 
-def read_batch(batch: pa.Table, max_file_mb: int) -> Iterator[pa.Table]:
-    """The documents of each file of the batch."""
-    for item in batch.to_pylist():
-        source = SourceFile(item["path"], item["document_id"])
+def read_tables(
+    files: Iterable[tuple[int, SourceFile]], config: ReadingConfig
+) -> Iterator[pa.Table]:
+    """The documents of each file: one table a file."""
+    for number, source in files:
         rows = [
-            _read_row(item["number"] * _FILE_KEYS + place, result)
-            for place, result in enumerate(read_file(source, max_file_mb))
+            _read_row(number * FILE_KEYS + place, result)
+            for place, result in enumerate(read_file(source, config.max_file_mb))
         ]
-        yield pa.Table.from_pylist(rows, schema=_READ_SCHEMA)
+        yield pa.Table.from_pylist(rows, schema=READ_SCHEMA)
 
 
-def read_summary(documents: ray.data.Dataset) -> tuple[list[Found], list[Rejected]]:
-    """What `read_documents` found and what it rejected, without the texts."""
-    columns = [name for name in _READ_SCHEMA.names if name != "document"]
-    tables = ray.get(documents.select_columns(columns).to_arrow_refs())
-    rows = pa.concat_tables([_READ_SCHEMA.empty_table().select(columns), *tables]).to_pylist()
+def summarise(rows: Sequence[dict[str, Any]]) -> tuple[list[Found], list[Rejected]]:
+    """Documents and reasons in rows with the columns `SUMMARY`, in the order of the input."""
+    ordered = sorted(rows, key=lambda row: int(row["key"]))
     found = [
         Found(row["key"], row["document_id"], row["content_hash"], row["uri"])
-        for row in rows
+        for row in ordered
         if row["reason"] is None
     ]
     rejected = [
         Rejected(uri=row["uri"], document_id=row["document_id"], reason=row["reason"])
-        for row in sorted(rows, key=lambda row: int(row["key"]))
+        for row in ordered
         if row["reason"] is not None
     ]
     return found, rejected
+
+
+def keep_keys(batch: pa.Table, keys: pa.Array) -> pa.Table:
+    """The rows of the batch with these keys."""
+    return batch.filter(pc.is_in(batch["key"], value_set=keys))
 
 
 def _read_row(key: int, result: Document | Rejected) -> dict[str, Any]:

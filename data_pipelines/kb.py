@@ -19,11 +19,11 @@ from data_pipelines.kb_table import (
     bm25,
     check_embedder,
     create_table,
-    documents_condition,
     kb_uri,
     merge_rows,
     open_table,
     read_rows,
+    rows_of,
     sql_text,
     stored_rows,
     update_index,
@@ -34,8 +34,6 @@ from rayraft.models.spec import EmbedderSpec
 from rayraft.records import Document, Passage
 
 COMMIT_ATTEMPTS = 8
-_MOST_LISTED = 1000
-"""Document ids in a condition; for more, reading all ids is faster than comparing with each."""
 
 
 class KnowledgeBase:
@@ -91,6 +89,7 @@ class KnowledgeBase:
         """Moves to the latest version and returns it."""
         if self._dataset.latest_version != self._dataset.version:
             self._dataset = self._open(None)
+            self.embedder = embedder_of(self._dataset.schema, self._uri)
         return self.version
 
     def commit(self, chunks: pa.Table, removed_document_ids: Iterable[str] = ()) -> int:
@@ -105,11 +104,14 @@ class KnowledgeBase:
 
         Raises:
             ConcurrentWrite: Other writers kept committing first.
+            ArtifactMismatch: The store has been embedded with another embedder meanwhile.
         """
+        made_with = self.embedder
         touched = {*chunks["document_id"].unique().to_pylist(), *removed_document_ids}
         rows = stored_rows(chunks, self.embedder)
         for attempt in range(COMMIT_ATTEMPTS):
             self.checkout_latest()
+            check_embedder(self.embedder, made_with, self._uri)
             existing = self.document_hashes(touched).keys()
             if not rows.num_rows and not existing:
                 return self.version
@@ -143,13 +145,25 @@ class KnowledgeBase:
 
     def document_hashes(self, document_ids: Collection[str] | None = None) -> dict[str, str]:
         """`document_hash` by document id: of every document, or of those given that exist."""
-        where = "position = 0"
-        if document_ids is not None and len(document_ids) <= _MOST_LISTED:
-            where += f" AND {documents_condition(document_ids)}"
-        rows = read_rows(self._dataset, ["document_id", "document_hash"], where)
-        ids, hashes = rows["document_id"].to_pylist(), rows["document_hash"].to_pylist()
-        wanted = set(ids if document_ids is None else document_ids)
-        return {i: h for i, h in zip(ids, hashes, strict=True) if i in wanted}
+        names = ["document_id", "document_hash"]
+        if document_ids is None:
+            rows = read_rows(self._dataset, names, "position = 0")
+        else:
+            rows = rows_of(self._dataset, names, document_ids, "position = 0")
+        return dict(zip(*(rows[name].to_pylist() for name in names), strict=True))
+
+    def any_document_hash(self) -> str | None:
+        """The `document_hash` of one document; None if there is none."""
+        table = self._dataset.to_table(columns=["document_hash"], limit=1)
+        return str(table["document_hash"][0].as_py()) if table.num_rows else None
+
+    def read_chunks_of(self, document_ids: Collection[str]) -> pa.Table:
+        """All chunks of these documents, in `chunk_schema`."""
+        return rows_of(self._dataset, chunk_schema(self.embedder.dim).names, document_ids)
+
+    def stored_vectors(self, document_ids: Collection[str]) -> pa.Table:
+        """Columns `search_text` (what was embedded) and `embedding` of all chunks of documents."""
+        return rows_of(self._dataset, ["document_id", SEARCH_COLUMN, "embedding"], document_ids)
 
     def document(self, document_id: str) -> Document:
         """The document, rebuilt exactly.

@@ -7,6 +7,7 @@ from typing import Any
 
 import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 from lance.dataset import serialize_row_addrs
 
 from data_pipelines.schema import chunk_schema, embedded_text, stored_schema
@@ -20,6 +21,8 @@ ROW_ID = "_rowid"
 UPDATED_IN = "_row_last_updated_at_version"
 """Lance's own column: the version that last wrote the row."""
 SEARCH_COLUMN = "search_text"
+_MOST_LISTED = 1000
+"""Document ids in a condition; for more, reading all ids is faster than comparing with each."""
 _LANCE_SOURCE = re.compile(r", \S+\.rs:\d+(?::\d+)?")
 
 
@@ -125,6 +128,17 @@ def read_rows(dataset: Any, columns: Sequence[str], where: str | None = None) ->
     """The columns, of which `ROW_ID` may be one, of the rows where `where` holds."""
     names = [name for name in columns if name != ROW_ID]
     return dataset.to_table(columns=names, filter=where, with_row_id=len(names) < len(columns))
+
+
+def rows_of(
+    dataset: Any, columns: Sequence[str], document_ids: Collection[str], where: str = "true"
+) -> pa.Table:
+    """The columns, with `document_id` among them, of the rows of documents where `where` holds."""
+    few = len(document_ids) <= _MOST_LISTED
+    condition = f"{where} AND {documents_condition(document_ids)}" if few else where
+    table = read_rows(dataset, columns, condition)
+    wanted = pa.array(sorted(document_ids), pa.string())
+    return table.filter(pc.is_in(table["document_id"], wanted))
 
 
 def bm25(

@@ -65,9 +65,14 @@ def embedded_text(title: str, text: str) -> str:
     return f"{title}\n{text}"
 
 
-def stored_hash(content_hash: str, chunk_tokens: int) -> str:
+def stored_hash(content_hash: str, chunking: str) -> str:
     """A document's `document_hash`: its content and how it was cut; if equal, nothing is to do."""
-    return f"{content_hash}:{chunk_tokens}"
+    return f"{content_hash}:{chunking}"
+
+
+def chunking_of(document_hash: str) -> str:
+    """How a document was cut, from its `document_hash`: `ChunkingConfig.label`."""
+    return document_hash.partition(":")[2]
 
 
 def content_of(document_hash: str) -> str:

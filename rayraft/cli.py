@@ -56,7 +56,10 @@ COMMANDS = (
 )
 
 
-GROUPS = (Mounted("adapters", "data_pipelines.__main__", "adapters"),)
+GROUPS = (
+    Mounted("adapters", "data_pipelines.__main__", "adapters"),
+    Mounted("kb", "data_pipelines.__main__", "kb"),
+)
 """Groups of commands, mounted whole."""
 
 

@@ -12,14 +12,21 @@ from pathlib import Path
 import pytest
 
 from data_pipelines.config import ChunkingConfig, IngestConfig
-from data_pipelines.ingest_job import IngestReport, run_ingest
+from data_pipelines.ingest_job import RunOptions, run_ingest
+from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.quarantine import read_quarantine
 from rayraft.errors import ArtifactMismatch, InputError
 from tests.ray.hash_embedder import SPEC
 
 ROOT = Path(__file__).parents[2]
-CONFIG = IngestConfig.model_validate({"embedding": {"actors": 1, "batch_chunks": 16}})
+CONFIG = IngestConfig()
+ON_RAY = IngestConfig.model_validate(
+    {
+        "reading": {"in_process_mb": 0},
+        "embedding": {"actors": 1, "batch_chunks": 16, "in_process_chunks": 0},
+    }
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -37,8 +44,10 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def ingest(folder: Path, store: Path, config: IngestConfig = CONFIG) -> IngestReport:
-    return run_ingest([str(folder)], str(store), config)
+def ingest(
+    folder: Path, store: Path, config: IngestConfig = CONFIG, **options: bool
+) -> IngestReport:
+    return run_ingest([str(folder)], str(store), config, options=RunOptions(**options))  # type: ignore[arg-type]
 
 
 def counts(report: IngestReport) -> tuple[int, int, int, int, int]:
@@ -53,7 +62,7 @@ def counts(report: IngestReport) -> tuple[int, int, int, int, int]:
 
 def test_a_rerun_changes_nothing_and_a_change_replaces_one_document(folder: Path, tmp_path: Path):
     store = tmp_path / "store"
-    first = ingest(folder, store, IngestConfig())  # actors on all CPUs there are
+    first = ingest(folder, store, ON_RAY)
     kb = KnowledgeBase.open(str(store))
 
     assert counts(first) == (22, 0, 0, 2, 1)
@@ -68,7 +77,7 @@ def test_a_rerun_changes_nothing_and_a_change_replaces_one_document(folder: Path
 
     second = ingest(folder, store)
     assert counts(second) == (0, 0, 22, 2, 1)
-    assert (second.chunks, second.kb_version) == (0, first.kb_version)
+    assert (second.chunks, second.embedded, second.kb_version) == (0, 0, first.kb_version)
 
     (folder / "sub" / "b.txt").write_text("Short now.")
     (folder / "new.txt").write_text("A new one.")
@@ -114,6 +123,7 @@ def test_a_wrong_path_or_another_embedder_leaves_the_store_as_it_was(folder: Pat
 KILLED_JOB = """
 import os, signal, sys
 import ray
+import data_pipelines.embedding_staging as staging
 import data_pipelines.ingest_job as job
 from data_pipelines.config import IngestConfig
 
@@ -129,7 +139,13 @@ elif moment == "some chunks embedded":
     advance = kill
 ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=temp,
          object_store_memory=256 * 2**20, log_to_driver=False)
-config = IngestConfig.model_validate({"embedding": {"actors": 1, "batch_chunks": 4}})
+staging.FLUSH_S = 0
+config = IngestConfig.model_validate(
+    {
+        "reading": {"in_process_mb": 0},
+        "embedding": {"actors": 1, "batch_chunks": 4, "in_process_chunks": 0},
+    }
+)
 job.run_ingest([folder], store, config, advance)
 """
 
@@ -212,6 +228,9 @@ def test_after_kill_9_the_last_version_is_readable_and_the_next_run_completes_it
     after = ingest(folder, store)
     left = (0, 0, 22) if moment == "committed, not indexed" else (21, 1, 0)
     assert (after.added, after.changed, after.unchanged) == left
+    if moment == "some chunks embedded":  # what was embedded is not embedded again
+        assert after.chunks - after.embedded > 0
+        assert not list((store / "ingest" / ".embedded").rglob("*.parquet"))
     kb.checkout_latest()
     assert len(kb.document_hashes()) == 22
     assert kb.document("a.md").text == "# Returns\n\nThirty days.\n"

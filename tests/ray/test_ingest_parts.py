@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-import data_pipelines.ingest_job as job
-from data_pipelines.__main__ import ingest_summary
-from data_pipelines.ingest_job import IngestReport
+import data_pipelines.ingest_chunking as chunking
+from data_pipelines.config import ChunkingConfig
+from data_pipelines.ingest_report import IngestReport, ingest_summary
 from data_pipelines.quarantine import Rejected
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
 from rayraft.records import Document
@@ -54,10 +54,12 @@ def test_a_worker_parses_the_tokenizer_once(monkeypatch: pytest.MonkeyPatch):
         return load(name)
 
     monkeypatch.setattr(EmbedderTokenizer, "load", counted)
-    job._tokenizer.cache_clear()
+    chunking.load_tokenizer.cache_clear()
     document = Document(document_id="a", text="one two")
     batch = pa.table({"document": [document.model_dump_json()], "content_hash": ["h"]})
-    tables = [job.chunk_batch(batch, "minilm", 16) for _ in range(2)]
+    tables = [
+        chunking.chunk_batch(batch, "minilm", ChunkingConfig(chunk_tokens=16)) for _ in range(2)
+    ]
 
     assert loaded == ["minilm"]
     assert [table["document_hash"].to_pylist() for table in tables] == [["h:16"]] * 2

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 import data_pipelines.kb as kb_module
+import data_pipelines.kb_table as kb_table
 from data_pipelines.config import ChunkingConfig
 from data_pipelines.ingest import delete_document, ingest_documents
 from data_pipelines.kb import KnowledgeBase
@@ -51,7 +52,7 @@ def test_a_document_is_hashed_once_whatever_its_chunks(
     assert sorted(calls) == ["a", "b"]
 
 
-def test_one_write_reads_no_other_document_and_no_embedding(
+def test_one_write_reads_no_other_document_and_no_other_embedding(
     kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ):
     put(kb, documents(*"abcdef"), CUT_16)
@@ -62,13 +63,15 @@ def test_one_write_reads_no_other_document_and_no_embedding(
         return reads[-1]
 
     monkeypatch.setattr(kb_module, "read_rows", recorded)
+    monkeypatch.setattr(kb_table, "read_rows", recorded)
     put(kb, documents("a", text="new"), CUT_16)
     delete_document("b", kb)
     assert kb.document("c").text == TEXT
 
     rows = [table for table in reads if table.num_rows]
     assert {i for table in rows for i in table["document_id"].to_pylist()} == {"a", "b", "c"}
-    assert not any("embedding" in table.column_names for table in rows)
+    vectors = [table for table in rows if "embedding" in table.column_names]
+    assert {i for table in vectors for i in table["document_id"].to_pylist()} == {"a"}
 
 
 @pytest.mark.parametrize("listed", [3, 2000])

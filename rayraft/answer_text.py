@@ -5,7 +5,7 @@ Knows the RAFT output form of `rayraft.prompts`; knows nothing of models or tran
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from rayraft.prompts import ABSTAIN, ANSWER, parse_answer
@@ -63,8 +63,18 @@ class AnswerStream:
     twice, or one that abstains after having written something else.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(
+        self, sources: Sequence[str], may_show: Callable[[str], bool] | None = None
+    ) -> None:
+        """Begins.
+
+        Args:
+            sources: Texts that have the spelling.
+            may_show: Whether an answer may be given out before its end, by the output so far, whose
+                reasoning is complete by then; None: always.
+        """
         self._sources = sources
+        self._may_show = may_show
         self._sent = ""
         self.raw = ""
 
@@ -77,6 +87,8 @@ class AnswerStream:
         text = text.lstrip().lstrip("*").lstrip()
         certain = _without_tail(text)
         if not certain or self._may_change(certain):
+            return ""
+        if not self._sent and self._may_show is not None and not self._may_show(self.raw):
             return ""
         return self._send(certain)
 

@@ -2,66 +2,51 @@
 
 Service, command line and evaluation run this same code. Knows modes, prompts and the order of
 the steps; knows nothing of Ray, HTTP or models, which come in as the protocols `Retrieve` and
-`Generate`.
+`Generate`. What is shown to which weights is in `rayraft.views`.
 
 | mode | passages | weights |
 |---|---|---|
 | `closed_book` | none | base model, or the adapter that the request names |
 | `rag` | retrieved | base model |
 | `raft` | retrieved | the adapter that the request names, else the default one |
+| `rag_sequence`, `rag_token` | retrieved, each read by itself | base model or the named adapter |
+| `blend` | retrieved, for one of two sides | the other side: the named adapter, else the default |
 | `auto` | retrieved, used if the rule says so | chosen per question by `rayraft.router` |
 """
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from functools import partial
 
-from rayraft.answer_text import AnswerStream, final_text
+from rayraft.answer_plan import AnswerSettings, Plan, finish, fit_plan, to_generate
+from rayraft.answer_text import AnswerStream
 from rayraft.errors import GenerationError, InputError, NotFoundError
-from rayraft.prompt_budget import PromptBudget, fit_passages
-from rayraft.prompts import answer_messages, find_citations, parse_answer
+from rayraft.prompts import ABSTAIN, is_supported
 from rayraft.protocols import (
     AdapterRef,
     AskRequest,
     Generate,
     GeneratedPiece,
+    GenerateRequest,
     Retrieve,
     Retrieved,
 )
-from rayraft.records import MODES, Answer, Mode, Passage, Usage
+from rayraft.records import MODES, Answer, Mode, Usage
 from rayraft.router import RouterConfig, choose_route, route_features
+from rayraft.views import PASSAGE_MODES
 
 __all__ = [
     "AdapterRef",
     "AnswerSettings",
     "AskRequest",
     "Generate",
+    "GenerateRequest",
     "GeneratedPiece",
     "Retrieve",
     "Retrieved",
     "answer",
     "answer_stream",
 ]
-
-
-@dataclass(frozen=True)
-class AnswerSettings:
-    """What is the same for all questions of a service or an evaluation."""
-
-    budget: PromptBudget = field(default_factory=PromptBudget)
-    router: RouterConfig = field(default_factory=RouterConfig)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What will be shown to which weights, and why."""
-
-    mode: Mode
-    route: str = ""
-    adapter: str | None = None
-    passages: tuple[Passage, ...] = ()
-    kb_version: int | None = None
-    timings_ms: tuple[tuple[str, float], ...] = ()
 
 
 async def answer(
@@ -95,12 +80,15 @@ async def answer_stream(
     began = time.perf_counter()
     settings = settings or AnswerSettings()
     plan = await _plan(request, retrieve, default_adapter, settings)
-    passages = fit_passages(request.question, plan.passages, settings.budget)
-    messages = answer_messages(request.question, passages)
-    stream = AnswerStream([passage.text for passage in passages])
+    plan = fit_plan(plan, request, settings)
+    wanted = to_generate(plan, request, settings.mix)
+    stream = AnswerStream(
+        [passage.text for passage in plan.passages],
+        partial(is_supported, passages=plan.passages) if request.require_grounding else None,
+    )
     usage = Usage()
     generating = time.perf_counter()
-    async for piece in generate(messages, plan.adapter, request.max_new_tokens):
+    async for piece in generate(wanted):
         usage = _add(usage, piece)
         if delta := stream.feed(piece.text):
             yield delta
@@ -111,7 +99,9 @@ async def answer_stream(
         "generate": _ms_since(generating),
         "total": _ms_since(began),
     }
-    result = _finish(replace(plan, passages=tuple(passages)), stream.raw, usage, timings)
+    result = finish(plan, stream.raw, usage, timings)
+    if request.require_grounding and not result.supported:
+        result = result.model_copy(update={"text": ABSTAIN, "abstained": True})
     if rest := stream.finish(result.text):
         yield rest
     yield result
@@ -122,12 +112,14 @@ async def _plan(
     retrieve: Retrieve,
     default: AdapterRef | None,
     settings: AnswerSettings,
-) -> _Plan:
+) -> Plan:
     mode = _known_mode(request.mode)
     if mode == "rag" and request.adapter is not None:
         raise InputError(f"adapter={request.adapter!r}: mode rag uses the base model; use raft")
+    if mode != "blend" and request.reading_adapter is not None:
+        raise InputError(f"reading_adapter={request.reading_adapter!r}: for mode blend alone")
     if mode == "closed_book":
-        return _Plan(mode, adapter=request.adapter)
+        return Plan(mode, adapter=request.adapter)
     adapter = _chosen_adapter(request, default)
     if mode == "raft" and adapter is None:
         raise NotFoundError(
@@ -139,8 +131,10 @@ async def _plan(
     )
     retrieved = ("retrieve", _ms_since(began))
     if mode != "auto":
-        weights = adapter.adapter_id if adapter and mode == "raft" else None
-        return _Plan(mode, "", weights, tuple(found.passages), found.kb_version, (retrieved,))
+        weights = request.adapter if mode in PASSAGE_MODES else None
+        if adapter and mode in ("raft", "blend"):
+            weights = adapter.adapter_id
+        return Plan(mode, "", weights, tuple(found.passages), found.kb_version, (retrieved,))
     return _route(request, found, adapter, settings.router, retrieved)
 
 
@@ -150,38 +144,17 @@ def _route(
     adapter: AdapterRef | None,
     config: RouterConfig,
     retrieved: tuple[str, float],
-) -> _Plan:
+) -> Plan:
     began = time.perf_counter()
     features = route_features(request.question, found.passages, found.kb_version, adapter, config)
     route = choose_route(features, config)
-    return _Plan(
+    return Plan(
         mode=route.mode,
         route=route.reason,
         adapter=adapter.adapter_id if adapter and route.mode != "rag" else None,
         passages=() if route.mode == "closed_book" else tuple(found.passages),
         kb_version=found.kb_version,
         timings_ms=(retrieved, ("route", _ms_since(began))),
-    )
-
-
-def _finish(plan: _Plan, raw: str, usage: Usage, timings_ms: dict[str, float]) -> Answer:
-    parsed = parse_answer(raw)
-    citations = find_citations(parsed.quotes, plan.passages)
-    # The quote is the likeliest place for the answer's spelling, then the passages as shown.
-    sources = [citation.quote for citation in citations] + [p.text for p in plan.passages]
-    return Answer(
-        text=final_text(raw, sources),
-        raw=raw,
-        abstained=parsed.abstained,
-        quotes=parsed.quotes,
-        citations=citations,
-        passages=list(plan.passages),
-        mode=plan.mode,
-        route=plan.route,
-        kb_version=plan.kb_version,
-        adapter=plan.adapter,
-        timings_ms=timings_ms,
-        usage=usage,
     )
 
 

@@ -49,8 +49,11 @@ def ask_service(
 
 def _body(request: AskRequest, with_passages: bool) -> dict[str, Any]:
     options: dict[str, Any] = {"k": request.k, "passages": with_passages, "mode": request.mode}
-    if request.where is not None:
-        options["where"] = request.where
+    for name in ("where", "retrieval_weight", "reading_adapter"):
+        if (value := getattr(request, name)) is not None:
+            options[name] = value
+    if request.require_grounding:
+        options["require_grounding"] = True
     if request.groups:
         options["groups"] = list(request.groups)
     if request.min_kb_version is not None:

@@ -112,6 +112,13 @@ def find_citations(quotes: Sequence[str], passages: Sequence[Passage]) -> list[C
     return citations
 
 
+def is_supported(raw: str, passages: Sequence[Passage]) -> bool:
+    """Whether an output answers, quotes, and each of its quotes stands in a shown passage."""
+    parsed = parse_answer(raw)
+    found = len(find_citations(parsed.quotes, passages))
+    return not parsed.abstained and 0 < len(parsed.quotes) == found
+
+
 def prompt_digest() -> str:
     """Hex sha256 over the rendered prompts and the target form: changes with any byte of them."""
     passage = Passage(chunk_id="c", document_id="d", title="T", text="A text.")

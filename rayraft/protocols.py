@@ -6,7 +6,7 @@ a test with a few lines.
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -31,6 +31,13 @@ class AskRequest(Record):
     min_kb_version: int | None = Field(default=None, ge=0)
     """Knowledge base version that the passages must have at least."""
     max_new_tokens: int = Field(default=96, ge=1, le=4096)
+    require_grounding: bool = False
+    """Whether an answer that no quote supports becomes an abstention."""
+    retrieval_weight: float | None = Field(default=None, ge=0, le=1)
+    """Mode blend: share of the side that sees passages; None takes the configured one."""
+    reading_adapter: str | None = None
+    """Mode blend: adapter of the side that sees passages; None is the base model. `adapter` is that
+    of the other side."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,38 @@ class Retrieve(Protocol):
         """Passages that the groups may read, best first."""
 
 
-class Generate(Protocol):
-    """Writes the output for one prompt, in one piece or in many."""
+Combine = Literal["blend", "rag_token", "rag_sequence"]
+"""How several views become one output: the modes of these names."""
 
-    def __call__(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
+
+@dataclass(frozen=True)
+class View:
+    """One prompt, the weights that read it, and its share of the output."""
+
+    messages: list[Message]
+    adapter: str | None = None
+    """`name-vN`; None is the base model."""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What is to be written: the output for one prompt, or for several combined."""
+
+    views: tuple[View, ...]
+    max_new_tokens: int = 96
+    combine: Combine = "blend"
+
+    @classmethod
+    def of(
+        cls, messages: list[Message], adapter: str | None = None, max_new_tokens: int = 96
+    ) -> "GenerateRequest":
+        """For one prompt."""
+        return cls((View(messages, adapter),), max_new_tokens)
+
+
+class Generate(Protocol):
+    """Writes the output for a request, in one piece or in many."""
+
+    def __call__(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         """The output in order."""

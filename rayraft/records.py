@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Scalar = str | int | float | bool | None
 Metadata = dict[str, Scalar]
-Mode = Literal["closed_book", "rag", "raft", "auto"]
-MODES: tuple[Mode, ...] = ("closed_book", "rag", "raft", "auto")
+Mode = Literal["closed_book", "rag", "raft", "rag_sequence", "rag_token", "blend", "auto"]
+COMBINED_MODES: tuple[Mode, ...] = ("rag_sequence", "rag_token", "blend")
+"""Modes that combine the distributions of several prompts; they cost several times as much."""
+MODES: tuple[Mode, ...] = ("closed_book", "rag", "raft", *COMBINED_MODES, "auto")
 
 PUBLIC = "public"
 """The group that everybody is in; a chunk with an empty `acl` is readable by it."""
@@ -146,6 +148,8 @@ class Answer(Record):
     raw: str = ""
     """The model's whole output."""
     abstained: bool = False
+    supported: bool = False
+    """Whether it quotes, and every quote stands in a passage that was shown."""
     quotes: list[str] = Field(default_factory=list)
     citations: list[Citation] = Field(default_factory=list)
     passages: list[Passage] = Field(default_factory=list)
@@ -155,6 +159,8 @@ class Answer(Record):
     kb_version: int | None = None
     """Version searched; None when nothing was retrieved."""
     adapter: str | None = None
+    retrieval_weight: float | None = None
+    """Mode blend: the share of the side that saw passages."""
     timings_ms: dict[str, float] = Field(default_factory=dict)
     usage: Usage = Field(default_factory=Usage)
 

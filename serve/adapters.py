@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_pipelines.artifacts import ArtifactRef, fetch
+from data_pipelines.champions import Role
 from data_pipelines.published_adapters import PublishedAdapter, default_adapter
 from rayraft.adapter_ids import parse_adapter_id
 from rayraft.errors import NotFoundError
-from rayraft.protocols import AdapterRef
+from rayraft.protocols import AdapterRef, AskRequest
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,21 @@ class AdapterCatalog:
         """Published adapters, oldest first."""
         return [adapter.reference for adapter in self._published()]
 
-    def default(self, adapter_id: str | None = None) -> AdapterRef | None:
-        """The adapter for raft and auto: the one that a request asks for, else the configured one.
+    def for_request(self, request: AskRequest) -> AdapterRef | None:
+        """The adapter of a request's mode; for blend, whose adapter answers by heart, the memory.
+
+        Raises:
+            NotFoundError: One that it names is not published, or does not fit the base model.
+        """
+        if request.reading_adapter is not None:
+            find_adapter(self.adapters(), request.reading_adapter)
+        return self.default(request.adapter, "memory" if request.mode == "blend" else "reading")
+
+    def default(self, adapter_id: str | None = None, role: Role = "reading") -> AdapterRef | None:
+        """The adapter that a request asks for, else the configured one.
+
+        `champion` is by role (memory, else the one for reading); another configured one is meant
+        for all roles.
 
         Raises:
             NotFoundError: It is not published, or does not fit the base model.
@@ -53,8 +67,9 @@ class AdapterCatalog:
         if wanted is None:
             return None
         if wanted == CHAMPION:
-            reading = default_adapter(self._published(), "reading")
-            return reading.reference if reading else None
+            published = self._published()
+            found = default_adapter(published, role) or default_adapter(published, "reading")
+            return found.reference if found else None
         return find_adapter(self.adapters(), wanted)
 
     def _published(self) -> list[PublishedAdapter]:

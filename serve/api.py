@@ -143,6 +143,9 @@ class _Routes:
             groups=self._groups(options.groups),
             min_kb_version=options.min_kb_version,
             max_new_tokens=min(asked or limit, limit),
+            require_grounding=options.require_grounding,
+            retrieval_weight=options.retrieval_weight,
+            reading_adapter=options.reading_adapter,
         )
 
     def _groups(self, claimed: list[str] | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from rayraft.commands import clear_errors
 from rayraft.config import load
 from rayraft.errors import InputError
 from rayraft.protocols import AskRequest
-from rayraft.records import Answer
+from rayraft.records import MODES, Answer
 from serve.config import AppConfig
 
 EPILOG = (
@@ -38,10 +38,19 @@ def ask(  # noqa: PLR0913 - each parameter is one option
     question: Annotated[str, typer.Argument(help="The question.")],
     store: Annotated[str | None, typer.Option(help="Answer from this store, in process.")] = None,
     url: Annotated[str | None, typer.Option(help=_URL_OPTION)] = None,
-    mode: Annotated[str, typer.Option(help="closed_book, rag, raft or auto.")] = "auto",
-    adapter: Annotated[str | None, typer.Option(help="Adapter NAME-vN for mode raft.")] = None,
+    mode: Annotated[str, typer.Option(help=", ".join(MODES))] = "auto",
+    adapter: Annotated[
+        str | None, typer.Option(help="Adapter NAME-vN; of blend, for the side without passages.")
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Mode blend: share of retrieval.")
+    ] = None,
     k: Annotated[int, typer.Option(min=1, max=50, help="Passages to retrieve.")] = 4,
     group: Annotated[list[str] | None, typer.Option(help="Group of the asker; repeatable.")] = None,
+    require_grounding: Annotated[
+        bool,
+        typer.Option("--require-grounding", help="Abstain where no quote supports the answer."),
+    ] = False,
     explain: Annotated[bool, typer.Option(help="Show mode, citations, passages, times.")] = False,
     base_model: Annotated[str | None, typer.Option(help=_MODEL_OPTION)] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help=_OVERRIDES)] = None,
@@ -61,6 +70,8 @@ def ask(  # noqa: PLR0913 - each parameter is one option
         k=k,
         groups=tuple(group or ()),
         max_new_tokens=settings.api.max_new_tokens,
+        retrieval_weight=weight,
+        require_grounding=require_grounding,
     )
     if store is None:
         given = _ask_service(url, request, explain)
@@ -106,7 +117,10 @@ def show_explanation(answer: Answer, console: Console) -> None:
     facts = Table(show_header=False, box=None)
     facts.add_row("mode", answer.mode)
     facts.add_row("route", escape(answer.route or "the caller's choice"))
+    facts.add_row("supported", "by its quotes" if answer.supported else "no")
     facts.add_row("adapter", answer.adapter or "none (base model)")
+    if answer.retrieval_weight is not None:
+        facts.add_row("retrieval weight", f"{answer.retrieval_weight:g}")
     facts.add_row("kb version", str(answer.kb_version) if answer.kb_version else "not searched")
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in answer.timings_ms.items())
     facts.add_row("ms", times)

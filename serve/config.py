@@ -9,6 +9,7 @@ from rayraft.answering import AnswerSettings
 from rayraft.config import Config
 from rayraft.prompt_budget import PromptBudget
 from rayraft.router import RouterConfig
+from rayraft.views import MixConfig
 
 
 class ScaleConfig(Config):
@@ -69,14 +70,16 @@ class AnsweringConfig(Config):
     """The deployment that chooses the mode and runs the answering logic."""
 
     default_adapter: str | None = "champion"
-    """`name-vN` for raft and auto, null for none, or `champion`: the one promoted, else the newest
-    trained with passages."""
+    """`name-vN` for raft, auto and blend, null for none, or `champion`: the one promoted, else the
+    newest trained with passages (for blend: to answer by heart, if there is one)."""
     adapter_poll_s: float = Field(default=2, gt=0)
     """Age at which the list of published adapters is read again."""
     max_prompt_tokens: int = Field(default=1536, ge=128)
     """Passages are shown as far as they fit."""
     rule: RouterConfig = Field(default_factory=RouterConfig)
     """Thresholds of mode `auto`."""
+    mix: MixConfig = Field(default_factory=MixConfig)
+    """How blend, rag_token and rag_sequence combine distributions."""
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=128)
     )
@@ -84,7 +87,7 @@ class AnsweringConfig(Config):
     @property
     def answer_settings(self) -> AnswerSettings:
         """What the answering logic is told."""
-        return AnswerSettings(PromptBudget(self.max_prompt_tokens), self.rule)
+        return AnswerSettings(PromptBudget(self.max_prompt_tokens), self.rule, self.mix)
 
 
 class RetrieverConfig(Config):

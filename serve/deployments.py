@@ -13,11 +13,11 @@ from rayraft.answering import (
     AdapterRef,
     AskRequest,
     GeneratedPiece,
+    GenerateRequest,
     Retrieved,
     answer,
     answer_stream,
 )
-from rayraft.prompts import Message
 from rayraft.records import Answer
 from serve.adapters import AdapterCatalog, AdapterLoader
 from serve.config import HEALTH_CHECK_PERIOD_S, AnsweringConfig, ApiConfig, GeneratorConfig
@@ -45,17 +45,13 @@ class Generator:
         """The base model; what a test replaces."""
         return load_model(config)
 
-    async def generate(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> GeneratedPiece:
+    async def generate(self, request: GenerateRequest) -> GeneratedPiece:
         """The whole output; concurrent calls share forward passes."""
-        return await self._engine.generate(messages, adapter, max_new_tokens)
+        return await self._engine.generate(request)
 
-    async def stream(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
+    async def stream(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         """The output piece by piece."""
-        async for piece in self._engine.stream(messages, adapter, max_new_tokens):
+        async for piece in self._engine.stream(request):
             yield piece
 
     async def base_digest(self) -> str:
@@ -102,10 +98,10 @@ class Router:
         return [adapter.adapter_id for adapter in await asyncio.to_thread(catalog.adapters)]
 
     async def _adapter_for(self, request: AskRequest) -> AdapterRef | None:
-        if request.mode not in ("raft", "auto"):
+        if request.mode not in ("raft", "auto", "blend"):
             return None
         catalog = await self._known_adapters()
-        return await asyncio.to_thread(catalog.default, request.adapter)
+        return await asyncio.to_thread(catalog.for_request, request)
 
     async def _known_adapters(self) -> AdapterCatalog:
         if self._catalog is None:
@@ -129,16 +125,12 @@ class Router:
         found: Retrieved = await result_of(self._retriever.search.remote(search))
         return found
 
-    async def _generate(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
-        yield await result_of(self._generator.generate.remote(messages, adapter, max_new_tokens))
+    async def _generate(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
+        yield await result_of(self._generator.generate.remote(request))
 
-    async def _stream(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
+    async def _stream(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         handle = self._generator.options(stream=True)
-        async for piece in stream_of(handle.stream.remote(messages, adapter, max_new_tokens)):
+        async for piece in stream_of(handle.stream.remote(request)):
             yield piece
 
 

@@ -5,6 +5,7 @@ thread, so an adapter is never swapped under a running forward pass.
 """
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import OrderedDict
@@ -13,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from rayraft.prompts import Message
-from rayraft.protocols import GeneratedPiece
+from rayraft.protocols import Combine, GeneratedPiece, GenerateRequest, View
+from rayraft.writing import write
 from serve.batching import Batcher
 from serve.config import GeneratorConfig
 
-Job = tuple[str | None, int]
-"""Adapter and max_new_tokens: what requests must share to be in one batch."""
+Job = tuple[str | None, int] | int
+"""What requests must share to be in one batch: adapter and max_new_tokens; a number of its own has
+a request that is combined from several prompts."""
 _LOOK_S = 0.05
 """How often a waiting check looks whether other work was finished: far below a health check."""
 _PROBE: list[Message] = [{"role": "user", "content": "Question: Is anybody there?"}]
@@ -43,6 +46,12 @@ class LanguageModel(Protocol):
         max_new_tokens: int = 96,
     ) -> list[Any]:
         """Objects with text, prompt_tokens and completion_tokens."""
+        ...
+
+    def generate_combined(
+        self, views: Sequence[View], combine: Combine, *, max_new_tokens: int = 96
+    ) -> Any:
+        """One such object for several prompts."""
         ...
 
     def stream(
@@ -87,27 +96,29 @@ class TextEngine:
         self._worked_at = float("-inf")
         self._loaded: OrderedDict[str, None] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._batcher: Batcher[Job, list[Message], GeneratedPiece] = Batcher(
+        self._batcher: Batcher[Job, GenerateRequest, GeneratedPiece] = Batcher(
             self._run_batch, max_batch_size
         )
+        self._numbers = itertools.count()
 
-    async def generate(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> GeneratedPiece:
+    async def generate(self, request: GenerateRequest) -> GeneratedPiece:
         """The whole output; concurrent calls share forward passes."""
-        return await self._batcher.submit((adapter, max_new_tokens), messages)
+        single = len(request.views) == 1
+        job = (request.views[0].adapter, request.max_new_tokens) if single else next(self._numbers)
+        return await self._batcher.submit(job, request)
 
-    async def stream(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
+    async def stream(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         """The output piece by piece, the token counts last; leaving early stops the model."""
+        if len(request.views) > 1:
+            yield await self.generate(request)
+            return
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[Any] = asyncio.Queue()
         left = threading.Event()
 
         def write() -> None:
             try:
-                for piece in self._pieces(messages, adapter, max_new_tokens, left):
+                for piece in self._pieces(request, left):
                     loop.call_soon_threadsafe(pieces.put_nowait, piece)
             finally:
                 loop.call_soon_threadsafe(pieces.put_nowait, None)
@@ -131,7 +142,7 @@ class TextEngine:
         began = time.monotonic()
         if began - self._worked_at < self._trusted_s:
             return
-        probe = asyncio.create_task(self.generate(_PROBE, None, 1))
+        probe = asyncio.create_task(self.generate(GenerateRequest.of(_PROBE, None, 1)))
         try:
             while not probe.done() and self._worked_at < began:
                 await asyncio.wait({probe}, timeout=_LOOK_S)
@@ -144,13 +155,14 @@ class TextEngine:
         """Ends the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _pieces(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int, left: Any
-    ) -> Iterator[Any]:
+    def _pieces(self, request: GenerateRequest, left: Any) -> Iterator[Any]:
         if left.is_set():
             return
-        self._use(adapter)
-        stream = self._model.stream(messages, adapter=adapter, max_new_tokens=max_new_tokens)
+        (view,) = request.views
+        self._use([view.adapter])
+        stream = self._model.stream(
+            view.messages, adapter=view.adapter, max_new_tokens=request.max_new_tokens
+        )
         try:
             for item in stream:
                 self._worked_at = time.monotonic()
@@ -161,27 +173,32 @@ class TextEngine:
             if isinstance(stream, Generator):
                 stream.close()  # this is what stops the model
 
-    async def _run_batch(self, job: Job, prompts: list[list[Message]]) -> list[GeneratedPiece]:
+    async def _run_batch(self, job: Job, requests: list[GenerateRequest]) -> list[GeneratedPiece]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._generate, job, prompts)
+        return await loop.run_in_executor(self._thread, self._generate, job, requests)
 
-    def _generate(self, job: Job, prompts: list[list[Message]]) -> list[GeneratedPiece]:
-        adapter, max_new_tokens = job
-        self._use(adapter)
-        outputs = self._model.generate(prompts, adapter=adapter, max_new_tokens=max_new_tokens)
+    def _generate(self, job: Job, requests: list[GenerateRequest]) -> list[GeneratedPiece]:
+        self._use([view.adapter for view in requests[0].views])
+        if isinstance(job, int):
+            outputs = [write(self._model, request) for request in requests]
+        else:
+            adapter, max_new_tokens = job
+            prompts = [request.views[0].messages for request in requests]
+            outputs = self._model.generate(prompts, adapter=adapter, max_new_tokens=max_new_tokens)
         self._worked_at = time.monotonic()
         return [
             GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens)
             for output in outputs
         ]
 
-    def _use(self, adapter: str | None) -> None:
-        if adapter is None:
-            return
-        if adapter not in self._loaded:
-            self._provide_adapter(self._model, adapter)
-            self._loaded[adapter] = None
-            while len(self._loaded) > self._max_loaded_adapters:
-                oldest, _ = self._loaded.popitem(last=False)
-                self._model.unload_adapter(oldest)
-        self._loaded.move_to_end(adapter)
+    def _use(self, adapters: Sequence[str | None]) -> None:
+        """Loads the adapters of one request; those that were not used for longest go."""
+        wanted = [adapter for adapter in adapters if adapter is not None]
+        for adapter in wanted:
+            if adapter not in self._loaded:
+                self._provide_adapter(self._model, adapter)
+                self._loaded[adapter] = None
+            self._loaded.move_to_end(adapter)
+        while len(self._loaded) > max(self._max_loaded_adapters, len(wanted)):
+            oldest, _ = self._loaded.popitem(last=False)
+            self._model.unload_adapter(oldest)

@@ -6,8 +6,7 @@ from data_pipelines.in_process import retrieve_from
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.published_adapters import fitting_adapters
-from rayraft.answering import AskRequest, GeneratedPiece, answer
-from rayraft.prompts import Message
+from rayraft.answering import AskRequest, GeneratedPiece, GenerateRequest, answer
 from rayraft.records import Answer
 from serve.adapters import AdapterCatalog, AdapterLoader
 from serve.config import AppConfig
@@ -31,17 +30,15 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
         answering.adapter_poll_s,
     )
 
-    async def generate(
-        messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
-        yield await engine.generate(messages, adapter, max_new_tokens)
+    async def generate(wanted: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
+        yield await engine.generate(wanted)
 
     try:
         return await answer(
             request,
             retrieve_from(retriever),
             generate,
-            catalog.default(request.adapter),
+            catalog.for_request(request),
             answering.answer_settings,
         )
     finally:

@@ -65,7 +65,17 @@ class ChatReply:
 
 def details(answer: Answer, with_passages: bool) -> Json:
     """The `rayraft` field of a reply."""
-    shown = {"mode", "route", "kb_version", "adapter", "quotes", "citations", "abstained"}
+    shown = {
+        "mode",
+        "route",
+        "kb_version",
+        "adapter",
+        "quotes",
+        "citations",
+        "abstained",
+        "supported",
+    }
+    shown |= {"retrieval_weight"} if answer.retrieval_weight is not None else set()
     shown |= {"timings_ms", "passages"} if with_passages else {"timings_ms"}
     return answer.model_dump(include=shown)
 

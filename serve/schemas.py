@@ -31,6 +31,12 @@ class AskOptions(_Strict):
     groups: list[str] | None = None
     min_kb_version: int | None = Field(default=None, ge=0)
     mode: str | None = None
+    require_grounding: bool = False
+    """An answer that no quote supports becomes an abstention."""
+    retrieval_weight: float | None = Field(default=None, ge=0, le=1)
+    """Mode blend: w, the share of the side that sees passages."""
+    reading_adapter: str | None = Field(default=None, max_length=200)
+    """Mode blend: adapter of that side; the model's name says the other side's."""
     passages: bool = False
     """Send the shown passages along."""
 

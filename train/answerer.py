@@ -8,33 +8,26 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from data_pipelines.in_process import Searcher, retrieve_from
 from rayraft.answering import AnswerSettings, answer
 from rayraft.metrics import ndcg_at_k, recall_at_k, score_answer
-from rayraft.prompts import Message
-from rayraft.protocols import AdapterRef, AskRequest, GeneratedPiece, Retrieve, Retrieved
+from rayraft.protocols import (
+    AdapterRef,
+    AskRequest,
+    GeneratedPiece,
+    GenerateRequest,
+    Retrieve,
+    Retrieved,
+)
 from rayraft.records import Answer, Question, digest
+from rayraft.writing import Writer, write
 from train.eval_rows import EvalRow
 from train.evaluate_config import GOLDEN, SEARCH
 
 RANKED = 10
 """Passages of mode search, whose order is scored."""
-
-
-class Model(Protocol):
-    """The part of `TextModel` that an evaluation uses."""
-
-    def generate(
-        self,
-        prompts: Sequence[list[Message]],
-        *,
-        adapter: str | None = None,
-        max_new_tokens: int = 96,
-    ) -> Sequence[Any]:
-        """Objects with text, prompt_tokens and completion_tokens."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,13 +42,14 @@ class AskSettings:
     adapter: AdapterRef | None = None
     """For `raft` and `auto`."""
     closed_book_adapter: AdapterRef | None = None
+    """For `closed_book` and that side of `blend`."""
     answering: AnswerSettings | None = None
 
 
 class Answerer:
     """Answers evaluation questions and scores the answers."""
 
-    def __init__(self, retriever: Searcher, model: Model, settings: AskSettings) -> None:
+    def __init__(self, retriever: Searcher, model: Writer, settings: AskSettings) -> None:
         self._retriever = retriever
         self._model = model
         self._settings = settings
@@ -88,6 +82,7 @@ class Answerer:
             kb_version=given.kb_version,
             passage_ids=[passage.chunk_id for passage in given.passages],
             citations=len(given.citations),
+            supported=given.supported,
             prompt_tokens=given.usage.prompt_tokens,
             completion_tokens=given.usage.completion_tokens,
             retrieve_ms=given.timings_ms.get("retrieve", 0.0),
@@ -125,13 +120,14 @@ class Answerer:
         request = AskRequest(
             question=question.question,
             mode="rag" if mode == GOLDEN else mode,
-            adapter=self._closed_book_adapter() if mode == "closed_book" else None,
+            adapter=self._closed_book_adapter() if mode in ("closed_book", "blend") else None,
             k=settings.k,
             groups=tuple(question.groups),
             max_new_tokens=settings.max_new_tokens,
         )
         retrieve = self._golden(question) if mode == GOLDEN else retrieve_from(self._retriever)
-        default, answering = settings.adapter, settings.answering
+        default = None if mode == "blend" else settings.adapter
+        answering = settings.answering
         return await answer(request, retrieve, self._generate, default, answering)
 
     def _closed_book_adapter(self) -> str | None:
@@ -160,8 +156,6 @@ class Answerer:
 
         return retrieve
 
-    async def _generate(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
-        (output,) = self._model.generate([messages], adapter=adapter, max_new_tokens=max_new_tokens)
+    async def _generate(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
+        output = write(self._model, request)
         yield GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens)

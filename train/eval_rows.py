@@ -35,6 +35,8 @@ class EvalRow(Record):
     """Chunks shown, in order."""
     citations: int = 0
     """Quotes that stand verbatim in a shown passage."""
+    supported: bool = False
+    """Whether it quotes, and every quote is such a citation."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     retrieve_ms: float = 0.0
@@ -64,6 +66,7 @@ ARROW_SCHEMA = pa.schema(
         ("kb_version", pa.int64()),
         ("passage_ids", pa.list_(pa.string())),
         ("citations", pa.int32()),
+        ("supported", pa.bool_()),
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),
         ("retrieve_ms", pa.float64()),

@@ -200,7 +200,9 @@ class EvaluateActor:
                 seed=settings.seed,
                 adapter=chosen.raft.reference if chosen.raft else None,
                 closed_book_adapter=chosen.closed_book.reference if chosen.closed_book else None,
-                answering=AnswerSettings(PromptBudget(settings.max_prompt_tokens)),
+                answering=AnswerSettings(
+                    PromptBudget(settings.max_prompt_tokens), mix=settings.mix
+                ),
             ),
         )
         # The first call of every mode allocates and compiles: it is nobody's latency.

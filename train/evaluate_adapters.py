@@ -22,6 +22,7 @@ class ChosenAdapters:
     raft: PublishedAdapter | None = None
     """For raft and auto."""
     closed_book: PublishedAdapter | None = None
+    """For closed_book and that side of blend."""
 
     def distinct(self) -> list[PublishedAdapter]:
         """Each adapter once."""
@@ -34,7 +35,7 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
 
     A named adapter is taken or refused. Without a name the champion counts, else the one
     published last that fits the base model: for raft and auto of those trained with passages, for
-    closed_book of those trained without them, else the one of raft.
+    closed_book and blend of those trained without them, else the one of raft.
 
     Raises:
         NotFoundError: A named adapter does not exist; mode raft is asked for and there is none.
@@ -44,7 +45,8 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
     wanted = set(config.modes)
     reading = _named(store, config.adapter, fits_base)
     memory = _named(store, config.adapter_closed_book, fits_base)
-    if not wanted & {"raft", "auto", "closed_book"}:
+    memory_modes = {"closed_book", "blend"}
+    if not wanted & {"raft", "auto", *memory_modes}:
         return ChosenAdapters()
     if reading is None or memory is None:
         published = fitting_adapters(store, fits_base)
@@ -60,7 +62,7 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
         )
     return ChosenAdapters(
         raft=reading if wanted & {"raft", "auto"} else None,
-        closed_book=(memory or reading) if "closed_book" in wanted else None,
+        closed_book=(memory or reading) if wanted & memory_modes else None,
     )
 
 

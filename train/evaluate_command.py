@@ -19,6 +19,8 @@ EPILOG = (
     "--adapter support-v3 --limit 100 max_new_tokens=48`\n\n"
     "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes golden "
     "--distractors 2`\n\n"
+    "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes "
+    "blend,rag_token mix.retrieval_weight=0.7`\n\n"
     "`python -m train evaluate --store .rayraft/store --questions questions.jsonl --modes search "
     "retrieval.rerank=50`"
 )
@@ -37,13 +39,16 @@ def evaluate(  # noqa: PLR0913 - each parameter is an option
     config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
     modes: Annotated[
         str | None,
-        typer.Option(help="Of closed_book, rag, raft, auto, golden, search; with commas."),
+        typer.Option(
+            help="Of closed_book, rag, raft, rag_sequence, rag_token, blend, auto, golden, "
+            "search; with commas."
+        ),
     ] = None,
     adapter: Annotated[
         str | None, typer.Option(help="NAME or NAME-vN for raft and auto; the newest without.")
     ] = None,
     adapter_closed_book: Annotated[
-        str | None, typer.Option(help="NAME or NAME-vN for closed_book.")
+        str | None, typer.Option(help="NAME or NAME-vN for closed_book and blend.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many questions.")] = None,
     run: Annotated[

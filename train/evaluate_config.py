@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from data_pipelines.config import RetrievalConfig
 from rayraft.config import Config
 from rayraft.errors import InputError, NotFoundError
-from rayraft.records import MODES
+from rayraft.records import COMBINED_MODES, MODES
+from rayraft.views import MixConfig
 
 GOLDEN = "golden"
 """Mode of the evaluation alone: base model and passages of the golden documents."""
@@ -20,20 +21,22 @@ ALL_MODES = (*MODES, GOLDEN, SEARCH)
 class EvaluateConfig(Config):
     """One evaluation."""
 
-    modes: tuple[str, ...] = MODES
-    """Any of closed_book, rag, raft, auto, golden, search."""
+    modes: tuple[str, ...] = tuple(mode for mode in MODES if mode not in COMBINED_MODES)
+    """Any of closed_book, rag, raft, rag_sequence, rag_token, blend, auto, golden, search."""
     base_model: str = Field(default="mini", min_length=1)
     adapter: str | None = None
     """`name` or `name-vN`, for raft and auto; None: the newest one that was trained on passages."""
     adapter_closed_book: str | None = None
-    """For closed_book; None: `adapter` if it is named, else the newest one that was trained without
-    passages (sft, mixed), else the one of raft."""
+    """For closed_book and that side of blend; None: `adapter` if it is named, else the newest one
+    that was trained without passages (sft, mixed), else the one of raft."""
     k: int = Field(default=4, ge=1, le=100)
     """Passages retrieved for a question."""
     golden_distractors: int = Field(default=0, ge=0, le=50)
     """Mode golden: hard distractors among the golden documents' passages."""
     retrieval: RetrievalConfig = RetrievalConfig()
     """How passages are searched."""
+    mix: MixConfig = MixConfig()
+    """How blend, rag_token and rag_sequence combine distributions; `mix.retrieval_weight` is w."""
     max_new_tokens: int = Field(default=96, ge=1, le=4096)
     max_prompt_tokens: int = Field(default=1536, ge=128)
     """Passages that would make the prompt longer are left out, as in the service."""

@@ -30,7 +30,7 @@ from rayraft.demo.processes import Processes
 from rayraft.demo.report import result_table
 from rayraft.errors import InputError
 from rayraft.questions import read_questions
-from rayraft.records import MODES
+from rayraft.records import COMBINED_MODES, MODES
 
 MARKER = ".rayraft-demo"
 """In a folder that a demo made, and that the next one may therefore empty."""
@@ -147,7 +147,8 @@ class Demo:
 
     def _evaluate(self, questions: Path, when: str) -> dict[str, Any]:
         self._title(f"Evaluation: {when}")
-        asked = ("--questions", str(questions), "--modes", ",".join(MODES))
+        modes = [mode for mode in MODES if mode not in COMBINED_MODES]
+        asked = ("--questions", str(questions), "--modes", ",".join(modes))
         self._stage("train", "evaluate", *asked, *self._settings.overrides["evaluate"])
         return newest_report(self._store / "evals")["modes"]  # type: ignore[no-any-return]
 

@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteriaList
 
-from rayraft.errors import ConfigError, InputError
+from rayraft.errors import ConfigError
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import DTYPES, BaseModel, base_digest, load_base
 from rayraft.models.batching import length_batches
+from rayraft.models.codec import Codec
+from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning
+from rayraft.models.decoding import Decoding
 from rayraft.models.generation import Generated, Stop, TokenQueue, text_deltas
-from rayraft.models.rendering import end_token_id, render_prompt
 from rayraft.prompts import Message, prompt_digest
+from rayraft.protocols import Combine, View
 
 BATCH_TOKENS = 8192
 """Padded prompt tokens of one forward pass."""
@@ -27,23 +30,12 @@ class TextModel:
     def __init__(self, base: BaseModel, digest: str, device: str) -> None:
         self.base_digest = digest
         self.is_encoder_decoder = base.is_encoder_decoder
-        self._tokenizer = base.tokenizer
+        self._codec = Codec(base)
         self._device = torch.device(device)
         self._model: Any = base.model.to(self._device).eval()  # type: ignore[arg-type]
         self._adapters = Adapters(base.model, digest, prompt_digest())
         self._draft_tokens: int | None = getattr(base.model, "draft_tokens", None)
         self._lock = threading.Lock()
-        self._end_ids = _end_ids(base)
-        self._hidden_ids = set(self._end_ids) | {
-            token
-            for token in (
-                base.tokenizer.pad_token_id,
-                base.tokenizer.bos_token_id,
-                base.tokenizer.cls_token_id,
-                base.model.config.decoder_start_token_id if base.is_encoder_decoder else None,
-            )
-            if token is not None
-        }
 
     @classmethod
     def load(
@@ -113,7 +105,7 @@ class TextModel:
             NotFoundError: The adapter is not loaded.
             InputError: A prompt and its output are longer than the model's context.
         """
-        rendered = [self._render(prompt, max_new_tokens) for prompt in prompts]
+        rendered = [self._codec.render(prompt, max_new_tokens) for prompt in prompts]
         outputs: dict[int, Generated] = {}
         for rows in length_batches([len(ids) for ids in rendered], BATCH_TOKENS):
             with self._answering(adapter):
@@ -132,7 +124,7 @@ class TextModel:
             NotFoundError: The adapter is not loaded.
             InputError: Prompt and output are longer than the model's context.
         """
-        ids = self._render(prompt, max_new_tokens)
+        ids = self._codec.render(prompt, max_new_tokens)
         tokens, stop = TokenQueue(), Stop()
         made: list[Generated] = []
 
@@ -152,57 +144,67 @@ class TextModel:
         thread = threading.Thread(target=write, name="text-stream", daemon=True)
         thread.start()
         try:
-            yield from text_deltas(iter(tokens), self._decode)
+            yield from text_deltas(iter(tokens), self._codec.decode)
             yield from made
         finally:
             stop.wanted.set()
             thread.join()
+
+    def generate_combined(
+        self, views: Sequence[View], combine: Combine, *, max_new_tokens: int = 96
+    ) -> Generated:
+        """One output for several prompts, by the mixture of their distributions.
+
+        How is said in `rayraft.models.combined`. Tokens are counted over all views.
+
+        Raises:
+            NotFoundError: An adapter is not loaded.
+            InputError: A prompt and its output are longer than the model's context.
+        """
+        with self._lock, torch.inference_mode():
+            drafts = [self._draft(view, max_new_tokens) for view in views]
+            reader = Reader(self._begin, self._adapters.use, self._codec.end_ids)
+            tokens = combine_drafts(drafts, combine, reader, max_new_tokens)
+        read = sum(len(draft.prompt) for draft in drafts)
+        written = sum(len(draft.tokens) for draft in drafts)
+        return Generated(self._codec.decode(tokens), read, written)
+
+    def _draft(self, view: View, max_new_tokens: int) -> Draft:
+        ids = self._codec.render(view.messages, max_new_tokens)
+        with self._adapters.use(view.adapter):
+            (tokens,) = self._generate_tokens([ids], max_new_tokens)
+        reasoning = split_reasoning(tokens, self._codec.decode)
+        text = self._codec.decode(tokens)
+        return Draft(view.adapter, view.weight, ids, tokens, text, reasoning)
+
+    def _begin(self, draft: Draft) -> Decoding:
+        return Decoding(self._model, draft.prompt, draft.tokens[: draft.reasoning])
 
     @contextmanager
     def _answering(self, adapter: str | None) -> Iterator[None]:
         with self._lock, torch.inference_mode(), self._adapters.use(adapter):
             yield
 
-    def _render(self, prompt: list[Message], max_new_tokens: int) -> list[int]:
-        ids = render_prompt(self._tokenizer, prompt, self.is_encoder_decoder)
-        limit = getattr(self._model.config, "max_position_embeddings", None)
-        if not self.is_encoder_decoder and limit and len(ids) + max_new_tokens > limit:
-            raise InputError(
-                f"prompt: {len(ids)} tokens and max_new_tokens={max_new_tokens} exceed the "
-                f"model's context of {limit}"
-            )
-        return ids
-
-    def _inputs(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
-        width = max(len(ids) for ids in rows)
-        pad = self._tokenizer.pad_token_id or 0
-        input_ids = torch.full((len(rows), width), pad)
-        attention_mask = torch.zeros_like(input_ids)
-        for i, ids in enumerate(rows):
-            # A causal model goes on at the right end, so its padding is at the left.
-            at = slice(0, len(ids)) if self.is_encoder_decoder else slice(width - len(ids), width)
-            input_ids[i, at] = torch.tensor(ids)
-            attention_mask[i, at] = 1
-        return {
-            "input_ids": input_ids.to(self._device),
-            "attention_mask": attention_mask.to(self._device),
-        }
-
     def _generate_batch(
         self, rows: list[list[int]], max_new_tokens: int, **watched: Any
     ) -> list[Generated]:
-        inputs = self._inputs(rows)
+        outputs = self._generate_tokens(rows, max_new_tokens, **watched)
+        return [
+            Generated(self._codec.decode(tokens), len(ids), len(tokens))
+            for ids, tokens in zip(rows, outputs, strict=True)
+        ]
+
+    def _generate_tokens(
+        self, rows: list[list[int]], max_new_tokens: int, **watched: Any
+    ) -> list[list[int]]:
+        inputs = {k: v.to(self._device) for k, v in self._codec.inputs(rows).items()}
         sequences = self._model.generate(
             **inputs,
             generation_config=self._settings(max_new_tokens, len(rows)),
             **watched,
         )
         start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
-        outputs = [self._until_end(output[start:]) for output in sequences.tolist()]
-        return [
-            Generated(self._decode(tokens), len(ids), len(tokens))
-            for ids, tokens in zip(rows, outputs, strict=True)
-        ]
+        return [self._codec.until_end(output[start:]) for output in sequences.tolist()]
 
     def _settings(self, max_new_tokens: int, rows: int) -> GenerationConfig:
         return GenerationConfig(  # type: ignore[no-untyped-call]
@@ -211,25 +213,9 @@ class TextModel:
             num_beams=1,
             # A quote repeats the document: the base model's own penalty must not forbid it.
             repetition_penalty=1.0,
-            eos_token_id=self._end_ids,
-            pad_token_id=self._tokenizer.pad_token_id,
+            eos_token_id=self._codec.end_ids,
+            pad_token_id=self._codec.pad_id,
             use_cache=True,
             # Transformers checks drafts for one row at a time.
             prompt_lookup_num_tokens=self._draft_tokens if rows == 1 else None,
         )
-
-    def _until_end(self, tokens: list[int]) -> list[int]:
-        for i, token in enumerate(tokens):
-            if token in self._end_ids:
-                return tokens[: i + 1]
-        return tokens
-
-    def _decode(self, tokens: list[int]) -> str:
-        shown = [token for token in tokens if token not in self._hidden_ids]
-        return str(self._tokenizer.decode(shown, skip_special_tokens=False)).strip()
-
-
-def _end_ids(base: BaseModel) -> list[int]:
-    known = getattr(base.model.generation_config, "eos_token_id", None)
-    ids = known if isinstance(known, list) else [known] if known is not None else []
-    return sorted({*ids, end_token_id(base.tokenizer)})

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from rayraft.errors import InputError
+from rayraft.protocols import GenerateRequest
 from serve.batching import Batcher
 from serve.engine import TextEngine
-
-PROMPT = [{"role": "user", "content": "hi"}]
 
 
 def run_batches(calls, max_batch_size=4, run=None):
@@ -130,13 +129,13 @@ def with_engine(use, **options):
     return model, asyncio.run(go())
 
 
-def prompt(text):
-    return [{"role": "user", "content": text}]
+def ask(text="hi", adapter=None, max_new_tokens=8):
+    return GenerateRequest.of([{"role": "user", "content": text}], adapter, max_new_tokens)
 
 
 def test_engine_batches_what_waits_and_keeps_adapters_apart():
     async def use(engine):
-        calls = [engine.generate(prompt(str(n)), "x-v1" if n % 2 else None, 8) for n in range(8)]
+        calls = [engine.generate(ask(str(n), "x-v1" if n % 2 else None)) for n in range(8)]
         return [piece.text for piece in await asyncio.gather(*calls)]
 
     model, texts = with_engine(use)
@@ -148,7 +147,7 @@ def test_engine_batches_what_waits_and_keeps_adapters_apart():
 def test_engine_keeps_the_adapters_used_last():
     async def use(engine):
         for adapter in ("a-v1", "b-v1", "a-v1", "c-v1", None):
-            await engine.generate(PROMPT, adapter, 8)
+            await engine.generate(ask("hi", adapter))
 
     model, _ = with_engine(use, max_loaded_adapters=2)
     assert model.adapters == ["a-v1", "c-v1"]
@@ -156,7 +155,7 @@ def test_engine_keeps_the_adapters_used_last():
 
 def test_a_stream_ends_with_the_token_counts():
     async def use(engine):
-        return [piece async for piece in engine.stream(PROMPT, None, 3)]
+        return [piece async for piece in engine.stream(ask(max_new_tokens=3))]
 
     _, pieces = with_engine(use)
     assert "".join(piece.text for piece in pieces) == "0 1 2 "
@@ -165,12 +164,12 @@ def test_a_stream_ends_with_the_token_counts():
 
 def test_leaving_a_stream_stops_the_model():
     async def use(engine):
-        stream = engine.stream(PROMPT, None, 1000)
+        stream = engine.stream(ask(max_new_tokens=1000))
         async for piece in stream:
             assert piece.text == "0 "
             break
         await stream.aclose()
-        await engine.generate(PROMPT, None, 1)  # the thread is free again
+        await engine.generate(ask(max_new_tokens=1))  # the thread is free again
         return True
 
     model, _ = with_engine(use)
@@ -181,7 +180,7 @@ def test_stream_raises_what_the_model_raised():
     async def use(engine):
         engine._model.fails = True
         with pytest.raises(RuntimeError, match="device lost"):
-            async for _ in engine.stream(PROMPT, None, 3):
+            async for _ in engine.stream(ask(max_new_tokens=3)):
                 pass
         with pytest.raises(RuntimeError, match="device lost"):
             await engine.check()

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rayraft.protocols import GenerateRequest
 from serve.engine import TextEngine
 from serve.follower import Follower
 
@@ -49,7 +50,7 @@ class SlowModel:
 
 
 async def drain(engine, pieces):
-    async for _ in engine.stream(PROMPT, None, pieces):
+    async for _ in engine.stream(GenerateRequest.of(PROMPT, None, pieces)):
         pass
 
 
@@ -75,7 +76,7 @@ def test_a_busy_engine_is_healthy_before_its_queue_is_done(trusted_s):
         await engine.check()
         waiting = [stream for stream in streams if not stream.done()]
         await asyncio.gather(*streams)
-        await engine.generate(PROMPT, None, 1)  # behind everything
+        await engine.generate(GenerateRequest.of(PROMPT, None, 1))  # behind everything
         return len(waiting), model.probes - 1
 
     waiting, probes = with_engine(use, trusted_s)

@@ -52,10 +52,12 @@ class FakeGenerate:
     """Writes a fixed output in pieces of `size` characters."""
 
     def __init__(self, output, size=1000):
-        self.output, self.size, self.calls = output, size, []
+        self.output, self.size, self.calls, self.requests = output, size, [], []
 
-    async def __call__(self, messages, adapter, max_new_tokens):
-        self.calls.append((messages, adapter, max_new_tokens))
+    async def __call__(self, request):
+        self.requests.append(request)
+        view = request.views[0]
+        self.calls.append((view.messages, view.adapter, request.max_new_tokens))
         pieces = [self.output[i : i + self.size] for i in range(0, len(self.output), self.size)]
         for number, piece in enumerate(pieces, start=1):
             yield GeneratedPiece(piece, prompt_tokens=11, completion_tokens=number)
@@ -120,7 +122,7 @@ def test_closed_book_retrieves_nothing():
 
 
 def test_unknown_mode_lists_the_modes():
-    with pytest.raises(NotFoundError, match=r"'magic'.*closed_book, rag, raft, auto"):
+    with pytest.raises(NotFoundError, match=r"'magic'.*closed_book, rag, raft, rag_seq.*, auto"):
         ask(AskRequest(question="Q", mode="magic"), "x")
 
 

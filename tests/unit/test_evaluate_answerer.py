@@ -28,6 +28,10 @@ class KnowingModel:
         self.calls.append((prompts[0][-1]["content"], adapter, max_new_tokens))
         return [Output(completion("", "" if adapter == "silent-v1" else f"by {adapter}"))]
 
+    def generate_combined(self, views, combine, *, max_new_tokens=96):
+        self.combined = (views, combine)
+        return Output(completion("", "by both"))
+
 
 class ListRetriever:
     """All passages in a fixed order, filtered by document and group."""
@@ -83,6 +87,24 @@ def test_each_mode_uses_its_weights_and_its_passages(mode, adapter, exact, recal
     assert content.count("<document ") == shown
     assert row.prompt_tokens == 7
     assert row.latency_ms >= row.retrieve_ms + row.generate_ms - 0.01
+
+
+@pytest.mark.parametrize(
+    ("mode", "adapters", "shown"),
+    [
+        ("blend", ["cb-v1", None], [0, 4]),
+        ("rag_token", [None] * 4, [1] * 4),
+        ("rag_sequence", [None] * 4, [1] * 4),
+    ],
+)
+def test_combined_modes_ask_the_model_once_with_all_views(mode, adapters, shown):
+    row, model, _ = answered(mode)
+    views, combine = model.combined
+    assert [view.adapter for view in views] == adapters
+    assert [view.messages[-1]["content"].count("<document ") for view in views] == shown
+    assert sum(view.weight for view in views) == pytest.approx(1)
+    assert (combine, row.answered_by, row.adapter) == (mode, mode, adapters[0])
+    assert (row.prediction, row.recall_at_k, model.calls) == ("by both", 0.5, [])
 
 
 def test_closed_book_without_an_adapter_is_the_base_model():

@@ -1,0 +1,80 @@
+"""What is settled before an answer is written, and what is made of the output.
+
+Knows modes, prompts and parsing; knows nothing of routing or models.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from rayraft.answer_text import final_text
+from rayraft.prompt_budget import PromptBudget
+from rayraft.prompts import find_citations, is_supported, parse_answer
+from rayraft.protocols import AskRequest, GenerateRequest
+from rayraft.records import Answer, Mode, Passage, Usage
+from rayraft.router import RouterConfig
+from rayraft.views import MixConfig, Sides, combine_of, fit_shown, make_views
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """What is the same for all questions of a service or an evaluation."""
+
+    budget: PromptBudget = field(default_factory=PromptBudget)
+    router: RouterConfig = field(default_factory=RouterConfig)
+    mix: MixConfig = field(default_factory=MixConfig)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be shown to which weights, and why."""
+
+    mode: Mode
+    route: str = ""
+    adapter: str | None = None
+    passages: tuple[Passage, ...] = ()
+    kb_version: int | None = None
+    timings_ms: tuple[tuple[str, float], ...] = ()
+    retrieval_weight: float | None = None
+    """Of mode blend; None takes the request's, else the configured one."""
+
+
+def fit_plan(plan: Plan, request: AskRequest, settings: AnswerSettings) -> Plan:
+    """The plan with the passages that fit, and with the weight that counts."""
+    fitting = fit_shown(plan.mode, request.question, plan.passages, settings.budget)
+    weight = None
+    if plan.mode == "blend":
+        given = (plan.retrieval_weight, request.retrieval_weight, settings.mix.retrieval_weight)
+        weight = next(each for each in given if each is not None)
+    return replace(plan, passages=tuple(fitting), retrieval_weight=weight)
+
+
+def to_generate(plan: Plan, request: AskRequest, mix: MixConfig) -> GenerateRequest:
+    """What is to be written for a fitted plan."""
+    reading = request.reading_adapter if plan.mode == "blend" else plan.adapter
+    weight = mix.retrieval_weight if plan.retrieval_weight is None else plan.retrieval_weight
+    sides = Sides(plan.adapter, reading, weight, mix.cosine_scale)
+    views = make_views(plan.mode, request.question, plan.passages, sides)
+    return GenerateRequest(views, request.max_new_tokens, combine_of(plan.mode))
+
+
+def finish(plan: Plan, raw: str, usage: Usage, timings_ms: dict[str, float]) -> Answer:
+    """The record of an answer, from the model's whole output."""
+    parsed = parse_answer(raw)
+    citations = find_citations(parsed.quotes, plan.passages)
+    # The quote is the likeliest place for the answer's spelling, then the passages as shown.
+    sources = [citation.quote for citation in citations] + [p.text for p in plan.passages]
+    return Answer(
+        text=final_text(raw, sources),
+        raw=raw,
+        abstained=parsed.abstained,
+        supported=is_supported(raw, plan.passages),
+        quotes=parsed.quotes,
+        citations=citations,
+        passages=list(plan.passages),
+        mode=plan.mode,
+        route=plan.route,
+        kb_version=plan.kb_version,
+        adapter=plan.adapter,
+        retrieval_weight=plan.retrieval_weight,
+        timings_ms=timings_ms,
+        usage=usage,
+    )

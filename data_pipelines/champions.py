@@ -2,13 +2,21 @@
 
 An adapter can have two roles: `reading` (modes raft and auto) and `memory` (closed book); how it
 was trained says which. The champion of a role is the one promoted to it last; while nobody was,
-the newest adapter of the role is taken. Promotions are one small file beside the adapters.
+the newest adapter of the role is taken.
+
+Every promotion, and every taking back of one, is a file of its own that is written once and never
+changed: writers at the same time lose nothing, on a folder as in a bucket, without any lock. A
+writer's file sorts after all that it has seen, whatever the clocks of other machines say.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import functools
+import time
+import uuid
+from collections.abc import Collection, Mapping
 from typing import Literal, get_args
 
-from pydantic import TypeAdapter, ValidationError
+import pyarrow.fs as pafs
+from pydantic import Field, ValidationError
 
 from data_pipelines.artifacts import find, read_manifest
 from data_pipelines.stores import open_filesystem, write_file
@@ -26,7 +34,7 @@ METHODS: Mapping[Role, tuple[str, ...]] = {
 }
 """Training methods that fit an adapter for a role: an adapter trained without passages would read
 them worse than the base model does."""
-FILE = "adapters/champions.json"
+FOLDER = "promotions"
 
 
 class Promotion(Record):
@@ -39,23 +47,21 @@ class Promotion(Record):
     note: str = ""
 
 
-_HISTORY = TypeAdapter(list[Promotion])
+class _Event(Record):
+    """One file: promotions that were made together, or the taking back of some."""
+
+    made: list[Promotion] = Field(default_factory=list)
+    taken_back: list[str] = Field(default_factory=list)
+    """Each `<event>/<position>` of a promotion."""
 
 
 def promotions(store: str) -> list[Promotion]:
     """All promotions that were not rolled back, oldest first.
 
     Raises:
-        ArtifactMismatch: The file cannot be read.
+        ArtifactMismatch: A file cannot be read.
     """
-    filesystem, root = open_filesystem(store)
-    try:
-        with filesystem.open_input_stream(f"{root}/{FILE}") as stream:
-            return _HISTORY.validate_json(bytes(stream.read()))
-    except FileNotFoundError:
-        return []
-    except ValidationError as exc:
-        raise ArtifactMismatch(f"{store}/{FILE}: {explain(exc)}") from exc
+    return list(_history(store).values())
 
 
 def champions(store: str) -> dict[Role, str]:
@@ -78,7 +84,7 @@ def promote(store: str, adapter_id: str, note: str = "") -> list[Role]:
     made = [
         Promotion(role=role, adapter_id=ref.artifact_id, promoted=now, note=note) for role in roles
     ]
-    _write(store, [*promotions(store), *made])
+    _write(store, _Event(made=made))
     return roles
 
 
@@ -88,21 +94,19 @@ def rollback(store: str, role: Role) -> str | None:
     Raises:
         NotFoundError: Nobody was promoted to it.
     """
-    history = promotions(store)
-    places = [i for i, promotion in enumerate(history) if promotion.role == role]
+    places = [place for place, promotion in _history(store).items() if promotion.role == role]
     if not places:
         raise NotFoundError(f"{store}: no adapter was promoted to role {role}")
-    del history[places[-1]]
-    _write(store, history)
+    _write(store, _Event(taken_back=places[-1:]))
     return champions(store).get(role)
 
 
 def withdraw(store: str, adapter_ids: Collection[str]) -> None:
     """Takes every promotion of these adapters back."""
-    history = promotions(store)
-    kept = [promotion for promotion in history if promotion.adapter_id not in adapter_ids]
-    if len(kept) < len(history):
-        _write(store, kept)
+    history = _history(store).items()
+    places = [place for place, promotion in history if promotion.adapter_id in adapter_ids]
+    if places:
+        _write(store, _Event(taken_back=places))
 
 
 def roles_of(manifest: Manifest) -> list[Role]:
@@ -111,6 +115,38 @@ def roles_of(manifest: Manifest) -> list[Role]:
     return [role for role in ROLES if method in METHODS[role]]
 
 
-def _write(store: str, history: Sequence[Promotion]) -> None:
+def _history(store: str) -> dict[str, Promotion]:
+    """Place of a promotion -> promotion, oldest first, without those that were taken back."""
+    history: dict[str, Promotion] = {}
+    gone: set[str] = set()
+    for name in _event_names(store):
+        event = _read(store, name)
+        history |= {f"{name}/{i}": promotion for i, promotion in enumerate(event.made)}
+        gone.update(event.taken_back)
+    return {place: promotion for place, promotion in history.items() if place not in gone}
+
+
+def _event_names(store: str) -> list[str]:
     filesystem, root = open_filesystem(store)
-    write_file(filesystem, f"{root}/{FILE}", _HISTORY.dump_json(list(history), indent=1) + b"\n")
+    selector = pafs.FileSelector(f"{root}/{FOLDER}", allow_not_found=True)
+    found = filesystem.get_file_info(selector)
+    return sorted(i.base_name for i in found if i.base_name.endswith(".json"))
+
+
+@functools.lru_cache(maxsize=4096)  # a file is never changed
+def _read(store: str, name: str) -> _Event:
+    filesystem, root = open_filesystem(store)
+    try:
+        with filesystem.open_input_stream(f"{root}/{FOLDER}/{name}") as stream:
+            return _Event.model_validate_json(bytes(stream.read()))
+    except ValidationError as exc:
+        raise ArtifactMismatch(f"{store}/{FOLDER}/{name}: {explain(exc)}") from exc
+
+
+def _write(store: str, event: _Event) -> None:
+    seen = [int(name.partition("-")[0]) for name in _event_names(store)[-1:]]
+    order = max([time.time_ns(), *(number + 1 for number in seen)])
+    filesystem, root = open_filesystem(store)
+    filesystem.create_dir(f"{root}/{FOLDER}", recursive=True)
+    path = f"{root}/{FOLDER}/{order:020}-{uuid.uuid4().hex[:12]}.json"
+    write_file(filesystem, path, event.model_dump_json(indent=1).encode() + b"\n")

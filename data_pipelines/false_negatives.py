@@ -22,12 +22,13 @@ class FalseNegativeGuard:
         self._margin = margin
 
     def suspects(
-        self, question: str, golden: Chunk | Passage, distractors: Sequence[Passage]
+        self, question: str, golden: Sequence[Chunk | Passage], distractors: Sequence[Passage]
     ) -> set[str]:
-        """Chunk ids of the distractors that score at least the golden passage's score + margin."""
+        """Chunk ids of the distractors that score at least the best golden passage's + margin."""
         if not distractors:
             return set()
-        texts = [embedded_text(p.title, p.text) for p in (golden, *distractors)]
-        first, *others = self._scorer.score(question, texts).tolist()
-        pairs = zip(distractors, others, strict=True)
-        return {passage.chunk_id for passage, score in pairs if score >= first + self._margin}
+        texts = [embedded_text(p.title, p.text) for p in (*golden, *distractors)]
+        scores = self._scorer.score(question, texts).tolist()
+        least = max(scores[: len(golden)]) + self._margin
+        pairs = zip(distractors, scores[len(golden) :], strict=True)
+        return {passage.chunk_id for passage, score in pairs if score >= least}

@@ -1,8 +1,10 @@
 """People's own questions in the place of a teacher's: each is put to the chunk that answers it.
 
-The golden document is known from `gold_ids`; which of its chunks answers is decided by where an
-answer stands, and of several places by the sentence that shares most words with the question. The
-reasoning is that sentence, quoted. Pure: no store, no model, no Ray.
+The golden documents are known from `gold_ids`, and all of them are needed. Which of a document's
+chunks answers is decided by where an answer stands, and of several places by the sentence that
+shares most words with the question; from each further document the sentence is taken that shares
+most words with question, answer and the other documents' titles (a heuristic: nobody marked it).
+The quotes are the reasoning unless a teacher writes one. Pure: no store, no model, no Ray.
 """
 
 import re
@@ -10,18 +12,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from data_pipelines.question_duplicates import content_words
 from data_pipelines.sentences import Span, quote_around, sentence_around, split_sentences
-from data_pipelines.teachers import (
-    TeacherIdentity,
-    TeacherRequest,
-    TeacherResult,
-    WrittenQuestion,
-)
+from data_pipelines.teachers import Support, TeacherIdentity, TeacherResult, WrittenQuestion
 from rayraft.metrics import normalise_answer
 from rayraft.records import Passage, Question, digest
 
 NAME = "given"
 """Of the teacher that hands given questions out."""
+VERDICTS = frozenset({"yes", "no"})
+"""Answers that stand in no text: two documents are compared."""
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,23 @@ class PlacedQuestions:
     dropped: Counter[str] = field(default_factory=Counter)
     """Reasons and counts of questions that were not placed."""
 
-
-class GivenTeacher:
-    """Hands out what was placed; a chunk without a question gets none."""
-
-    name = NAME
-
-    def __init__(self, written: Mapping[str, Sequence[WrittenQuestion]], made_of: str) -> None:
-        self.digest = made_of
-        self._written = written
-
-    def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherResult]:
-        """All questions of each chunk, whatever the count asked for."""
-        return [TeacherResult(list(self._written.get(r.chunk_id, ()))) for r in requests]
+    def results(self) -> dict[str, TeacherResult]:
+        """As a teacher's."""
+        return {chunk_id: TeacherResult(list(own)) for chunk_id, own in self.written.items()}
 
 
-def given_identity(questions: Sequence[Question]) -> TeacherIdentity:
-    """Changes with any question."""
-    return TeacherIdentity(NAME, digest([question.model_dump() for question in questions]))
+def given_identity(
+    questions: Sequence[Question], explainer: TeacherIdentity | None = None
+) -> TeacherIdentity:
+    """Changes with any question, and with who writes the reasoning."""
+    parts = [question.model_dump() for question in questions]
+    return TeacherIdentity(NAME, digest([*parts, explainer.digest] if explainer else parts))
 
 
 def place_questions(
     questions: Sequence[Question], chunks: Mapping[str, Sequence[Passage]], max_quote_chars: int
 ) -> PlacedQuestions:
-    """Each question with its quote and its answer, as the text spells it, by chunk.
+    """Each question with its quotes and its answer, as the text spells it, by chunk.
 
     Args:
         questions: With answers and gold ids.
@@ -65,23 +58,83 @@ def place_questions(
     placed = PlacedQuestions()
     seen: set[str] = set()
     for question in questions:
-        own = [chunk for document in question.gold_ids for chunk in chunks.get(document, ())]
-        found = _best_place(question, own)
-        if not question.answers:
-            placed.dropped["no_answer_given"] += 1
-        elif not own:
-            placed.dropped["no_golden_document"] += 1
-        elif found is None:
-            placed.dropped["answer_not_in_document"] += 1
-        elif normalise_answer(question.question) in seen:
-            placed.dropped["duplicate_question"] += 1
+        documents = dict.fromkeys(question.gold_ids)
+        found, fault = _place(question, [chunks.get(i, ()) for i in documents], max_quote_chars)
+        if found is not None and normalise_answer(question.question) in seen:
+            found, fault = None, "duplicate_question"
+        if found is None:
+            placed.dropped[fault] += 1
         else:
             seen.add(normalise_answer(question.question))
-            chunk, answer, sentence = found
-            quote = quote_around(chunk.text, sentence, answer, max_quote_chars)
-            written = WrittenQuestion(question.question, quote, chunk.text[slice(*answer)])
-            placed.written.setdefault(chunk.chunk_id, []).append(written)
+            placed.written.setdefault(found[0], []).append(found[1])
     return placed
+
+
+def _place(
+    question: Question, documents: Sequence[Sequence[Passage]], max_quote_chars: int
+) -> tuple[tuple[str, WrittenQuestion] | None, str]:
+    """Chunk id and question, or why there is none."""
+    if not question.answers:
+        return None, "no_answer_given"
+    if not any(documents):
+        return None, "no_golden_document"
+    if not all(documents):
+        return None, "golden_document_missing"
+    found = _best_place(question, [chunk for own in documents for chunk in own])
+    if found is None:
+        return _place_verdict(question, documents, max_quote_chars)
+    chunk, answer, sentence = found
+    further = [own for own in documents if own[0].document_id != chunk.document_id]
+    written = WrittenQuestion(
+        question.question,
+        quote_around(chunk.text, sentence, answer, max_quote_chars),
+        chunk.text[slice(*answer)],
+        supports=_supports(question, chunk.text[slice(*answer)], chunk, further, max_quote_chars),
+    )
+    return (chunk.chunk_id, written), ""
+
+
+def _place_verdict(
+    question: Question, documents: Sequence[Sequence[Passage]], max_quote_chars: int
+) -> tuple[tuple[str, WrittenQuestion] | None, str]:
+    """A question of several documents that is answered by yes or no, which stands nowhere."""
+    verdict = next((a for a in question.answers if normalise_answer(a) in VERDICTS), None)
+    if verdict is None or len(documents) < 2:
+        return None, "answer_not_in_document"
+    titles = " ".join(own[0].title for own in documents)
+    first, *others = (
+        _support(f"{question.question} {titles}", own, max_quote_chars) for own in documents
+    )
+    written = WrittenQuestion(question.question, first.quote, verdict, supports=tuple(others))
+    return (first.passage.chunk_id, written), ""
+
+
+def _supports(
+    question: Question,
+    answer: str,
+    golden: Passage,
+    documents: Sequence[Sequence[Passage]],
+    max_quote_chars: int,
+) -> tuple[Support, ...]:
+    named = f"{question.question} {answer} {golden.title}"
+    return tuple(_support(named, own, max_quote_chars) for own in documents)
+
+
+def _support(named: str, chunks: Sequence[Passage], max_quote_chars: int) -> Support:
+    """The sentence of a document that shares most words with what was named."""
+    wanted = content_words(named)
+    best: tuple[int, Support] | None = None
+    for chunk in chunks:
+        for sentence in split_sentences(chunk.text) or [Span(0, len(chunk.text))]:
+            text = chunk.text[slice(*sentence)]
+            # The subject of a text is often in its title alone.
+            shared = len(wanted & content_words(f"{chunk.title} {text}"))
+            if best is None or shared > best[0]:
+                at = Span(sentence.start, sentence.start)
+                quote = quote_around(chunk.text, sentence, at, max_quote_chars)
+                best = shared, Support(chunk, quote)
+    assert best is not None, "a document that may be learned has chunks"
+    return best[1]
 
 
 def _best_place(question: Question, chunks: Sequence[Passage]) -> tuple[Passage, Span, Span] | None:

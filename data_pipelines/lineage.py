@@ -55,6 +55,8 @@ def _documents(run: ArtifactRef, data_digest: str | None) -> frozenset[str]:
     seen: set[str] = set()
     for table in read_run(run).values():
         seen.update(table["document_id"].to_pylist())
+        if "further_documents" in table.column_names:
+            seen.update(i for own in table["further_documents"].to_pylist() for i in own or ())
         for passages in table["passages"].to_pylist():
             seen.update(passage["document_id"] for passage in passages)
     return frozenset(seen)

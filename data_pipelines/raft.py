@@ -14,36 +14,34 @@ import ray
 import ray.data
 
 from data_pipelines.artifacts import ArtifactRef
-from data_pipelines.filters import readable
-from data_pipelines.given_questions import PlacedQuestions, given_identity, place_questions
-from data_pipelines.kb import KnowledgeBase
+from data_pipelines.given_questions import PlacedQuestions
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.question_duplicates import near_duplicates
-from data_pipelines.raft_actor import RaftActor, RaftJob, guard_digest, teacher_identity
+from data_pipelines.raft_actor import RaftActor, RaftJob, guard_digest
 from data_pipelines.raft_examples import RaftConfig, with_split
+from data_pipelines.raft_plan import NothingToLearn, RaftPlan, Scope, plan_run
 from data_pipelines.raft_publishing import example_counts, publish_run
 from data_pipelines.raft_staging import Staging
+from data_pipelines.raft_teachers import (
+    Prepared,
+    identify,
+    prepare,
+    start_allowance,
+    vllm_staging,
+)
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
-from data_pipelines.teachers import TEACHER_ERROR
+from data_pipelines.teachers import ASK_AGAIN, BUDGET_SPENT
 from rayraft.errors import InputError
 from rayraft.prompts import prompt_digest
-from rayraft.records import Question, RaftExample, digest
+from rayraft.records import RaftExample, digest
+
+__all__ = ["BudgetSpent", "NothingToLearn", "RaftRun", "Scope", "build_raft_examples"]
 
 
-class NothingToLearn(InputError):
-    """No chunk may be learned, or no example is left."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Which chunks examples are written for, and whose questions they show."""
-
-    questions: Sequence[Question] | None = None
-    """People's, in the teacher's place (see `given_questions`)."""
-    since: int | None = None
-    """Only for chunks that were added or changed after this knowledge base version."""
+class BudgetSpent(InputError):
+    """The teacher's tokens are spent before the last chunk; the same command goes on."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,15 @@ class RaftRun:
     train: int
     validation: int
     with_golden: int
+    multi_golden: int
+    """Examples whose answer needs several documents."""
     short_of_distractors: int
     """Examples with fewer passages than configured: nothing else could stand beside the golden."""
     refused_distractors: int
     """Passages that the guard took for answers."""
+    prompt_tokens: int
+    completion_tokens: int
+    """Of the teacher, as far as its endpoint told them."""
     dropped: dict[str, int]
     """Reasons and counts of everything that was not used."""
     seconds: float
@@ -87,32 +90,33 @@ def build_raft_examples(
         NotFoundError: The store has no knowledge base, or the teacher's model does not exist.
         NothingToLearn: There is no chunk that may be learned, or no example is left.
         InputError: `run` is taken.
+        BudgetSpent: `teacher.limits.token_budget` did not suffice; what was written is kept.
+        ConfigError: The teacher is vLLM, and it is not installed.
     """
     began = time.perf_counter()
     scope = scope or Scope()
-    kb = KnowledgeBase.open(store)
-    name = new_run(store, "raft", run, kb.version)
-    visible, restricted = visible_chunk_ids(kb, config)
-    if not visible:
-        raise NothingToLearn(f"{store}: no chunk to write examples for ({restricted} restricted)")
-    placed = _placed(kb, scope.questions, set(visible), config)
-    teacher = given_identity(scope.questions or ()) if placed else teacher_identity(config.teacher)
-    chosen = choose_chunks(_in_scope(kb, visible, placed, scope), config)
-    job = RaftJob(store_uri(store), kb.version, config, teacher)
-    rows, staging = _outcomes(job, chosen, visible, placed, progress)
-    split, dropped = _examples(rows, placed, config)
+    plan = plan_run(store, config, scope)
+    name = new_run(store, "raft", run, plan.kb.version)
+    teacher = identify(config.teacher, scope.questions)
+    engine = vllm_staging(store_uri(store), teacher)
+    prepared = prepare(plan, teacher, config, engine)
+    job = RaftJob(store_uri(store), plan.kb.version, config, teacher)
+    rows, staging = _outcomes(job, plan, prepared, progress)
+    split, dropped = _examples(rows, plan.placed, config)
     if not split:
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items()))
-        raise NothingToLearn(f"{store}: no example is left of {len(chosen)} chunks ({counts})")
+        raise NothingToLearn(f"{store}: no example is left of {len(plan.chosen)} chunks ({counts})")
     made = RaftRun(
         run=name,
         uri=ArtifactRef(store, "raft", name).uri,
-        kb_version=kb.version,
+        kb_version=plan.kb.version,
         teacher=teacher.name,
-        chunks=len(chosen),
-        restricted_chunks=restricted,
+        chunks=len(plan.chosen),
+        restricted_chunks=plan.restricted,
         **example_counts(split, config),
         refused_distractors=sum(row["refused_distractors"] for row in rows),
+        prompt_tokens=sum(row["prompt_tokens"] for row in rows),
+        completion_tokens=sum(row["completion_tokens"] for row in rows),
         dropped=dict(sorted(dropped.items())),
         seconds=round(time.perf_counter() - began, 1),
         samples=split[:3],
@@ -121,6 +125,7 @@ def build_raft_examples(
     made_from += [f"guard@{made_by}"] if (made_by := guard_digest(config.guard)) else []
     publish_run(store, asdict(made), split, config, made_from)
     staging.clear()
+    engine.clear()
     return made
 
 
@@ -132,6 +137,7 @@ def _examples(
     examples = [RaftExample.model_validate_json(text) for row in rows for text in row["examples"]]
     dropped: Counter[str] = sum((Counter(json.loads(row["dropped"])) for row in rows), Counter())
     split = with_split(examples, config)
+    dropped += Counter({"golden_in_both_splits": len(examples) - len(split)})
     if placed is not None:
         return split, dropped + placed.dropped
     doubled = near_duplicates([e.question for e in split], config.filters.near_duplicate)
@@ -140,75 +146,42 @@ def _examples(
     return [example for i, example in enumerate(split) if i not in doubled], dropped
 
 
-def _placed(
-    kb: KnowledgeBase,
-    questions: Sequence[Question] | None,
-    visible: set[str],
-    config: RaftConfig,
-) -> PlacedQuestions | None:
-    if questions is None:
-        return None
-    wanted = {document for question in questions for document in question.gold_ids}
-    chunks = {
-        document: [passage for passage in passages if passage.chunk_id in visible]
-        for document, passages in kb.passages_by_document(wanted).items()
-    }
-    return place_questions(questions, chunks, config.teacher.max_quote_chars)
-
-
-def _in_scope(
-    kb: KnowledgeBase, visible: list[str], placed: PlacedQuestions | None, scope: Scope
-) -> list[str]:
-    chosen = visible if placed is None else sorted(placed.written)
-    if scope.since is None:
-        return chosen
-    changed = set(kb.delta(scope.since).upserted["chunk_id"].to_pylist())
-    return [chunk_id for chunk_id in chosen if chunk_id in changed]
-
-
 def _outcomes(
-    job: RaftJob,
-    chunk_ids: list[str],
-    visible: list[str],
-    placed: PlacedQuestions | None,
-    progress: Advance,
+    job: RaftJob, plan: RaftPlan, prepared: Prepared, progress: Advance
 ) -> tuple[list[dict[str, Any]], Staging]:
     """A row a chunk, those of a run before that was killed among them."""
-    deciding = job.config.model_dump(exclude={"workers", "max_chunks", "filters"})
-    within = job.config.filters.golden_within
-    made_by = [job.teacher.digest, guard_digest(job.config.guard), prompt_digest()]
-    staging = Staging(job.store, digest([deciding, within, job.version, made_by, visible])[:32])
+    config, chosen = job.config, plan.chosen
+    deciding = config.model_dump(exclude={"workers", "max_chunks", "filters", "teacher"})
+    deciding |= {"teacher": config.teacher.deciding()}
+    within = config.filters.golden_within
+    made_by = [job.teacher.digest, guard_digest(config.guard), prompt_digest()]
+    key = digest([deciding, within, job.version, made_by, plan.visible])
+    staging = Staging(job.store, key[:32])
     known = staging.rows()
-    rows = [known[chunk_id] for chunk_id in chunk_ids if chunk_id in known]
-    missing = [chunk_id for chunk_id in chunk_ids if chunk_id not in known]
+    rows = [known[chunk_id] for chunk_id in chosen if chunk_id in known]
+    missing = [chunk_id for chunk_id in chosen if chunk_id not in known]
+    unpaid = 0
     try:
-        for row in _run(job, missing, visible, placed):
-            if TEACHER_ERROR not in json.loads(row["dropped"]):  # the next run asks again
+        for row in _run(job, missing, plan.visible, prepared):
+            dropped = json.loads(row["dropped"])
+            if ASK_AGAIN.isdisjoint(dropped):
                 staging.add(row)
+            unpaid += BUDGET_SPENT in dropped
             rows.append(row)
-            progress(len(rows), len(chunk_ids))
+            progress(len(rows) - unpaid, len(chosen))
     finally:
         staging.flush()
+    if unpaid:
+        raise BudgetSpent(
+            f"teacher.limits.token_budget={config.teacher.limits.token_budget}: spent; "
+            f"{len(chosen) - unpaid} of {len(chosen)} chunks are written and kept, and the same "
+            "command goes on from there"
+        )
     return rows, staging
 
 
-def visible_chunk_ids(kb: KnowledgeBase, config: RaftConfig) -> tuple[list[str], int]:
-    """Sorted ids of the chunks that may be learned, and the number of those that may not."""
-    rows = kb.read_chunks(["chunk_id", "acl"])
-    ids = sorted(readable(rows, config.groups)["chunk_id"].to_pylist())
-    return ids, rows.num_rows - len(ids)
-
-
-def choose_chunks(chunk_ids: Sequence[str], config: RaftConfig) -> list[str]:
-    """At most `max_chunks` of the ids: those with the lowest hash of seed and id."""
-    if config.max_chunks is None or len(chunk_ids) <= config.max_chunks:
-        return list(chunk_ids)
-    ordered = sorted(chunk_ids, key=lambda chunk_id: digest(["chunk", config.seed, chunk_id]))
-    return sorted(ordered[: config.max_chunks])
-
-
 def _run(
-    job: RaftJob, chunk_ids: list[str], visible: list[str], placed: PlacedQuestions | None
+    job: RaftJob, chunk_ids: list[str], visible: list[str], prepared: Prepared
 ) -> Iterator[dict[str, Any]]:
     if not chunk_ids:
         return
@@ -231,7 +204,8 @@ def _run(
         fn_constructor_args=(
             job,
             [ray.put(visible)],
-            [] if placed is None else [ray.put(placed.written)],
+            [ray.put(prepared)],
+            start_allowance(job.config.teacher),
         ),
         batch_size=workers.batch_chunks,
         compute=ray.data.ActorPoolStrategy(size=actors),

@@ -1,7 +1,6 @@
 """The actor that writes RAFT examples: it loads what a writer needs and turns batches into rows."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +8,12 @@ from typing import Any
 import ray
 
 from data_pipelines.false_negatives import FalseNegativeGuard
-from data_pipelines.given_questions import GivenTeacher
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
-from data_pipelines.openai_teacher import OpenAITeacher, openai_identity
 from data_pipelines.raft_examples import GuardConfig, RaftConfig
+from data_pipelines.raft_teachers import SharedAllowance, open_teacher
 from data_pipelines.raft_writer import ChunkOutcome, RaftWriter
-from data_pipelines.teachers import (
-    LocalTeacher,
-    Teacher,
-    TeacherConfig,
-    TeacherIdentity,
-    local_identity,
-)
+from data_pipelines.teachers import TeacherIdentity
 from rayraft.errors import ArtifactMismatch
 
 
@@ -41,18 +33,21 @@ class RaftActor:
     Args:
         job: The same for all.
         visible: A reference to the ids of all chunks that may be shown.
-        given: Empty, or a reference to people's questions by chunk.
+        prepared: A reference to what the actors teach with.
+        allowance: What an endpoint may be asked, by all of them; None: without limits.
     """
 
-    def __init__(self, job: RaftJob, visible: list[Any], given: list[Any]) -> None:
+    def __init__(
+        self,
+        job: RaftJob,
+        visible: list[Any],
+        prepared: list[Any],
+        allowance: SharedAllowance | None,
+    ) -> None:
         kb = KnowledgeBase.open(job.store, job.version)
         # One thread whatever the actor's CPUs: sums in another order are other questions.
         retriever = open_retriever(kb, threads=1)
-        teacher = (
-            GivenTeacher(ray.get(given[0]), job.teacher.digest)
-            if given
-            else load_teacher(job.config.teacher)
-        )
+        teacher = open_teacher(job.config.teacher, ray.get(prepared[0]), allowance)
         if teacher.digest != job.teacher.digest:
             raise ArtifactMismatch(
                 f"teacher {teacher.name}: this machine has another version of it"
@@ -72,6 +67,8 @@ def outcome_columns(outcomes: Sequence[ChunkOutcome]) -> dict[str, list[Any]]:
         "examples": [[e.model_dump_json() for e in outcome.examples] for outcome in outcomes],
         "dropped": [json.dumps(outcome.dropped) for outcome in outcomes],
         "refused_distractors": [outcome.refused_distractors for outcome in outcomes],
+        "prompt_tokens": [outcome.prompt_tokens for outcome in outcomes],
+        "completion_tokens": [outcome.completion_tokens for outcome in outcomes],
     }
 
 
@@ -99,25 +96,3 @@ def guard_digest(config: GuardConfig) -> str | None:
     from rayraft.models.base import base_digest
 
     return base_digest(config.reranker)
-
-
-def load_teacher(config: TeacherConfig) -> Teacher:
-    """The configured teacher; the key of an endpoint comes from OPENAI_API_KEY."""
-    if config.kind == "openai":
-        return OpenAITeacher(config, os.environ.get("OPENAI_API_KEY", ""))
-    from rayraft.models.text import TextModel
-
-    return LocalTeacher(TextModel.load(config.base_model, threads=1), config)
-
-
-def teacher_identity(config: TeacherConfig) -> TeacherIdentity:
-    """Name and digest of the teacher, without loading it.
-
-    Raises:
-        NotFoundError: There is no such model.
-    """
-    if config.kind == "openai":
-        return openai_identity(config)
-    from rayraft.models.base import base_digest
-
-    return local_identity(base_digest(config.base_model), config)

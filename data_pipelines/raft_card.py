@@ -48,6 +48,7 @@ def data_card(
         f"- {_passages(examples)} passages an example; {config.distractors} distractors are asked "
         f"for, a share of {config.random_distractor_share:g} of them at random. "
         f"{counts['short_of_distractors']} examples have fewer.",
+        *_several(examples),
         f"- {counts['restricted_chunks']} chunks were left out because access is restricted.",
         "- No document is in both splits. Every quote stands verbatim in a shown passage.",
         "",
@@ -60,6 +61,18 @@ def data_card(
     for example in sorted(examples, key=lambda e: digest(["card", e.example_id]))[:SAMPLES]:
         lines += ["", *_sample(example)]
     return "\n".join(lines) + "\n"
+
+
+def _several(examples: Sequence[RaftExample]) -> list[str]:
+    several = [example for example in examples if len(example.golden_ids) > 1]
+    if not several:
+        return []
+    shown = sum(example.has_golden for example in several)
+    most = max(len(example.golden_ids) for example in several)
+    return [
+        f"- {len(several)} examples need several documents, {most} at most; {shown} of them show "
+        "all of these and quote from each, the others none."
+    ]
 
 
 def _passages(examples: Sequence[RaftExample]) -> str:

@@ -9,13 +9,17 @@ from rayraft.commands import clear_errors
 
 if TYPE_CHECKING:
     from data_pipelines.raft import RaftRun
+    from data_pipelines.raft_examples import RaftConfig
+    from data_pipelines.raft_plan import Scope
     from rayraft.records import RaftExample
 
 EPILOG = (
     "Examples: `python -m data_pipelines raft --store .rayraft/store`\n\n"
     "`python -m data_pipelines raft --store .rayraft/store --config data_pipelines/raft.yaml "
     "max_chunks=200 teacher.min_round_trip_f1=0.8`\n\n"
-    "`python -m data_pipelines raft --store .rayraft/store --questions questions.jsonl`"
+    "`python -m data_pipelines raft --store .rayraft/store --questions questions.jsonl`\n\n"
+    "`python -m data_pipelines raft --store .rayraft/store --estimate teacher.kind=openai "
+    "teacher.url=https://host/v1 teacher.base_model=NAME teacher.limits.token_budget=2000000`"
 )
 
 
@@ -38,6 +42,9 @@ def raft(  # noqa: PLR0913 - each parameter is an option
         int | None,
         typer.Option(min=1, help="Only for chunks changed after this knowledge base version."),
     ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Tell what the teacher would cost, and stop.")
+    ] = False,
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
 ) -> None:
     """Writes RAFT training examples from the knowledge base's chunks.
@@ -52,16 +59,30 @@ def raft(  # noqa: PLR0913 - each parameter is an option
     settings = load(RaftConfig, config, overrides or ())
 
     from data_pipelines.kb import KnowledgeBase
-    from data_pipelines.progress import progress_bar
-    from data_pipelines.raft import Scope, build_raft_examples
-    from data_pipelines.ray_session import ray_session
+    from data_pipelines.raft_plan import Scope
     from rayraft.questions import read_questions
 
-    given = read_questions(questions) if questions is not None else None
+    scope = Scope(read_questions(questions) if questions is not None else None, since)
     KnowledgeBase.open(store)  # a wrong store is said at once, before Ray starts
+    if estimate or settings.teacher.kind != "local":
+        from data_pipelines.raft_estimate import estimate_run
+
+        typer.echo(estimate_run(store, settings, scope))
+    if not estimate:
+        typer.echo(_written(store, settings, run, scope))
+
+
+def _written(store: str, settings: "RaftConfig", run: str | None, scope: "Scope") -> str:
+    from data_pipelines.progress import progress_bar
+    from data_pipelines.raft import build_raft_examples
+    from data_pipelines.ray_session import ray_session
+    from data_pipelines.vllm_teacher import check_vllm
+
+    if settings.teacher.kind == "vllm":
+        check_vllm()
     with ray_session(), progress_bar("chunks") as advance:
-        made = build_raft_examples(store, settings, run, advance, Scope(given, since))
-    typer.echo(summary(made))
+        made = build_raft_examples(store, settings, run, advance, scope)
+    return summary(made)
 
 
 def summary(made: "RaftRun") -> str:
@@ -74,6 +95,13 @@ def summary(made: "RaftRun") -> str:
         f"passage) in {made.seconds:.1f} s",
         f"left out: {dropped or 'nothing'}",
     ]
+    if made.prompt_tokens:
+        lines.append(
+            f"teacher: {made.prompt_tokens:,} prompt tokens, "
+            f"{made.completion_tokens:,} completion tokens"
+        )
+    if made.multi_golden:
+        lines.append(f"answers that need several documents: {made.multi_golden}")
     if made.refused_distractors:
         lines.append(f"passages that may answer too, refused: {made.refused_distractors}")
     if made.restricted_chunks:

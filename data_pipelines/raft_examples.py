@@ -13,8 +13,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from data_pipelines.distractors import choose_distractors, may_distract
-from data_pipelines.teachers import TeacherConfig, WrittenQuestion
+from data_pipelines.given_questions import VERDICTS
+from data_pipelines.teacher_config import TeacherConfig
+from data_pipelines.teachers import WrittenQuestion
 from rayraft.config import Config
+from rayraft.metrics import normalise_answer
 from rayraft.prompts import completion
 from rayraft.records import Chunk, Passage, RaftExample, digest
 
@@ -55,8 +58,8 @@ class RaftConfig(Config):
 
     questions_per_chunk: int = Field(default=2, ge=1, le=50)
     distractors: int = Field(default=3, ge=0, le=50)
-    """Passages beside the golden one; without it there is one more, so that the number of
-    passages does not give away whether the golden one is there."""
+    """Passages beside the golden one; without it there is one more, and one less for each further
+    golden one, so that the number of passages does not give away which are there."""
     golden_fraction: float = Field(default=0.8, ge=0, le=1)
     """Share of examples that show the golden passage: the paper's P."""
     missing_golden: Literal["abstain", "memory"] = "abstain"
@@ -102,6 +105,8 @@ ARROW_SCHEMA = pa.schema(
         ("golden_ids", pa.list_(pa.string())),
         ("has_golden", pa.bool_()),
         ("quote", pa.string()),
+        ("further_documents", pa.list_(pa.string())),
+        ("further_quotes", pa.list_(pa.string())),
         ("answer", pa.string()),
         ("completion", pa.string()),
         ("split", pa.string()),
@@ -129,15 +134,17 @@ def assemble_example(
     """
     rng = random.Random(digest(["example", config.seed, golden.chunk_id, written.question]))
     has_golden = rng.random() < config.golden_fraction
+    needed = [golden, *(support.passage for support in written.supports)]
+    answer = "" if normalise_answer(written.answer) in VERDICTS else written.answer
     shown = choose_distractors(
-        [passage for passage in hard if may_distract(passage, golden, written.answer)],
-        [passage for passage in others if may_distract(passage, golden, written.answer)],
-        count=config.distractors + (0 if has_golden else 1),
+        [p for p in hard if all(may_distract(p, own, answer) for own in needed)],
+        [p for p in others if all(may_distract(p, own, answer) for own in needed)],
+        count=max(0, config.distractors + 1 - (len(needed) if has_golden else 0)),
         random_share=config.random_distractor_share,
         rng=rng,
     )
     if has_golden:
-        shown.append(shown_passage(golden))
+        shown += [shown_passage(passage) for passage in needed]
     rng.shuffle(shown)
     return RaftExample(
         example_id=digest([golden.chunk_id, written.question, config.seed]),
@@ -145,9 +152,11 @@ def assemble_example(
         document_id=golden.document_id,
         question=written.question,
         passages=shown,
-        golden_ids=[golden.chunk_id],
+        golden_ids=[passage.chunk_id for passage in needed],
         has_golden=has_golden,
         quote=written.quote if has_golden else "",
+        further_documents=[support.passage.document_id for support in written.supports],
+        further_quotes=written.quotes[1:] if has_golden else [],
         answer=written.answer,
         completion=_target(written, has_golden, config),
         split="train",
@@ -156,7 +165,7 @@ def assemble_example(
 
 def _target(written: WrittenQuestion, has_golden: bool, config: RaftConfig) -> str:
     if has_golden:
-        return completion(written.quote, written.answer)
+        return completion(written.quotes, written.answer, written.reasoning)
     return completion("", written.answer if config.missing_golden == "memory" else "")
 
 
@@ -164,12 +173,15 @@ def example_fault(example: RaftExample) -> str | None:
     """Why an example must not be trained on, as a name to count under; None if it is sound."""
     if not example.passages:
         return "no_passage"
-    if example.has_golden:
-        golden = [p.text for p in example.passages if p.chunk_id in example.golden_ids]
-        if not example.quote or not any(example.quote in text for text in golden):
-            return "quote_not_verbatim"
-    elif any(p.chunk_id in example.golden_ids for p in example.passages):
-        return "golden_shown"
+    shown = {p.chunk_id: p.text for p in example.passages if p.chunk_id in example.golden_ids}
+    if not example.has_golden:
+        return "golden_shown" if shown else None
+    quotes = [example.quote, *example.further_quotes]
+    if len(shown) < len(example.golden_ids) or len(quotes) < len(shown):
+        return "golden_missing"
+    verbatim = zip(example.golden_ids, quotes, strict=True)
+    if not all(quote and quote in shown[chunk_id] for chunk_id, quote in verbatim):
+        return "quote_not_verbatim"
     return None
 
 
@@ -193,14 +205,17 @@ def validation_documents(document_ids: Iterable[str], config: RaftConfig) -> set
 
 
 def with_split(examples: Iterable[RaftExample], config: RaftConfig) -> list[RaftExample]:
-    """The examples sorted by id with their split set: the same list for any order of input."""
+    """The examples sorted by id with their split set: the same list for any order of input.
+
+    An example whose golden documents are on both sides is on neither, and left out.
+    """
     ordered = sorted(examples, key=lambda example: example.example_id)
-    held_out = validation_documents({example.document_id for example in ordered}, config)
+    documents = [{e.document_id, *e.further_documents} for e in ordered]
+    held_out = validation_documents(set().union(*documents), config)
     return [
-        example.model_copy(
-            update={"split": "validation" if example.document_id in held_out else "train"}
-        )
-        for example in ordered
+        example.model_copy(update={"split": "validation" if own <= held_out else "train"})
+        for example, own in zip(ordered, documents, strict=True)
+        if own <= held_out or not own & held_out
     ]
 
 

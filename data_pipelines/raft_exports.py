@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from data_pipelines.raft_examples import to_table
 from rayraft.errors import InputError
-from rayraft.prompts import ABSTAIN, BEGIN_QUOTE, END_QUOTE, answer_messages
+from rayraft.prompts import ABSTAIN, ANSWER, answer_messages
 from rayraft.records import RaftExample
 
 ExportFormat = Literal[
@@ -93,7 +93,7 @@ def _gorilla_hf(examples: Sequence[RaftExample]) -> Iterable[dict[str, Any]]:
                 "title": [[passage.title for passage in example.passages]],
                 "sentences": [shown],
             },
-            "oracle_context": golden[0] if golden else None,
+            "oracle_context": "\n".join(golden) if golden else None,
             "cot_answer": _gorilla_answer(example),
             "instruction": _gorilla_context(example) + example.question,
         }
@@ -124,9 +124,9 @@ def _gorilla_context(example: RaftExample) -> str:
 
 
 def _gorilla_answer(example: RaftExample) -> str:
-    quote = f"##Reason: {BEGIN_QUOTE} {example.quote} {END_QUOTE}\n" if example.quote else ""
+    reason = example.completion.split(ANSWER)[0].strip() if example.quote else ""
     answer = ABSTAIN if ABSTAIN in example.completion else example.answer
-    return f"{quote}{GORILLA_ANSWER}{answer}"
+    return (f"##Reason: {reason}\n" if reason else "") + f"{GORILLA_ANSWER}{answer}"
 
 
 _ROWS: dict[str, Callable[[Sequence[RaftExample]], Iterable[dict[str, Any]]]] = {

@@ -21,8 +21,11 @@ METRICS = (
     "train",
     "validation",
     "with_golden",
+    "multi_golden",
     "short_of_distractors",
     "refused_distractors",
+    "prompt_tokens",
+    "completion_tokens",
     "seconds",
 )
 """Figures of a run that its manifest keeps."""
@@ -71,6 +74,7 @@ def example_counts(examples: Sequence[RaftExample], config: RaftConfig) -> dict[
         "train": sum(example.split == "train" for example in examples),
         "validation": sum(example.split == "validation" for example in examples),
         "with_golden": sum(example.has_golden for example in examples),
+        "multi_golden": sum(len(example.golden_ids) > 1 for example in examples),
         "short_of_distractors": sum(len(e.passages) <= config.distractors for e in examples),
     }
 

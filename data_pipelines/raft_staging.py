@@ -16,7 +16,7 @@ from data_pipelines.stores import open_filesystem, write_file
 
 FOLDER = "raft/.unfinished"
 FLUSH_ROWS = 64
-FLUSH_S = 20.0
+FLUSH_S = 5.0
 """A killed run loses at most so many rows and so many seconds of work."""
 
 

@@ -17,7 +17,8 @@ from data_pipelines.raft_examples import (
     example_fault,
     shown_passage,
 )
-from data_pipelines.teachers import Teacher, TeacherRequest, TeacherResult, WrittenQuestion
+from data_pipelines.raft_plan import teacher_request
+from data_pipelines.teachers import Teacher, TeacherResult, WrittenQuestion
 from rayraft.records import Passage, RaftExample, digest
 
 
@@ -45,6 +46,9 @@ class ChunkOutcome:
     """Reasons and counts of attempts that made no example."""
     refused_distractors: int = 0
     """By the guard against false negatives."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Of the teacher, as far as it told them."""
 
 
 class RaftWriter:
@@ -78,13 +82,7 @@ class RaftWriter:
         """One outcome a chunk, in order."""
         chunks = self._read(chunk_ids)
         requests = [
-            TeacherRequest(
-                chunk_id=chunk_id,
-                title=chunks[chunk_id].title,
-                text=chunks[chunk_id].text,
-                count=self._config.questions_per_chunk,
-                seed=self._config.seed,
-            )
+            teacher_request(chunk_id, chunks[chunk_id].title, chunks[chunk_id].text, self._config)
             for chunk_id in chunk_ids
         ]
         results = self._teacher.write(requests)
@@ -100,8 +98,8 @@ class RaftWriter:
         # One search a chunk: embeddings of a batch may depend on what else is in it.
         hits = self._hits([written.question for written in result.written])
         for written, hard in zip(result.written, hits, strict=True):
-            if not self._names_its_subject(golden, hard):
-                dropped["subject_not_named"] += 1
+            if fault := self._question_fault(golden, written, hard):
+                dropped[fault] += 1
                 continue
             example, suspects = self._example(golden, written, hard)
             refused += suspects
@@ -109,7 +107,14 @@ class RaftWriter:
                 dropped[fault] += 1
             else:
                 examples.append(example)
-        return ChunkOutcome(golden.chunk_id, examples, dropped, refused)
+        return ChunkOutcome(
+            golden.chunk_id,
+            examples,
+            dropped,
+            refused,
+            result.prompt_tokens,
+            result.completion_tokens,
+        )
 
     def _example(
         self, golden: Passage, written: WrittenQuestion, hard: Sequence[Passage]
@@ -126,22 +131,30 @@ class RaftWriter:
                 [passage for passage in others if passage.chunk_id not in refused],
                 self._config,
             )
-            suspects = self._suspects(golden, example)
+            suspects = self._suspects(golden, written, example)
             if not suspects:
                 return example, len(refused)
             refused |= suspects
 
-    def _suspects(self, golden: Passage, example: RaftExample) -> set[str]:
+    def _suspects(
+        self, golden: Passage, written: WrittenQuestion, example: RaftExample
+    ) -> set[str]:
         if self._guard is None:
             return set()
-        shown = [p for p in example.passages if p.chunk_id != golden.chunk_id]
-        return self._guard.suspects(example.question, golden, shown)
+        needed = [golden, *(support.passage for support in written.supports)]
+        shown = [p for p in example.passages if p.chunk_id not in example.golden_ids]
+        return self._guard.suspects(example.question, needed, shown)
 
-    def _names_its_subject(self, golden: Passage, hits: Sequence[Passage]) -> bool:
+    def _question_fault(
+        self, golden: Passage, written: WrittenQuestion, hits: Sequence[Passage]
+    ) -> str | None:
+        if len(written.supports) > self._config.distractors:
+            return "more_golden_than_passages"
         within = self._config.filters.golden_within
         if within is None or self._teacher.name == GIVEN:
-            return True
-        return any(hit.document_id == golden.document_id for hit in hits[:within])
+            return None
+        found = any(hit.document_id == golden.document_id for hit in hits[:within])
+        return None if found else "subject_not_named"
 
     def _read(self, chunk_ids: Sequence[str]) -> dict[str, Passage]:
         return {chunk.chunk_id: chunk for chunk in self._search.read(chunk_ids)}

@@ -55,10 +55,14 @@ def question_messages(title: str, text: str, answer: str) -> list[Message]:
     return _chat(_QUESTION_SYSTEM, f"{_document(1, passage)}Answer: {_one_line(answer)}")
 
 
-def completion(quote: str, answer: str) -> str:
-    """The text a model must write: quote (if any), then the answer; `""` means abstain."""
-    quoted = f"{BEGIN_QUOTE} {quote} {END_QUOTE} " if quote else ""
-    return f"{quoted}{ANSWER} {answer or ABSTAIN}"
+def completion(quote: str | Sequence[str], answer: str, reasoning: str = "") -> str:
+    """The text a model must write: quotes (if any), then the answer; `""` means abstain.
+
+    `reasoning`, with the quotes and their markers in it, stands in the place of the bare quotes.
+    """
+    quotes = [quote] if isinstance(quote, str) else quote
+    quoted = "".join(f"{BEGIN_QUOTE} {one} {END_QUOTE} " for one in quotes if one)
+    return f"{f'{reasoning} ' if reasoning else quoted}{ANSWER} {answer or ABSTAIN}"
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,10 @@ class RaftExample(Record):
     has_golden: bool
     quote: str
     """Verbatim text of a shown passage, empty without the golden one."""
+    further_documents: list[str] = Field(default_factory=list)
+    """Document ids of the other golden passages, where the answer needs several."""
+    further_quotes: list[str] = Field(default_factory=list)
+    """Verbatim text of each of those, empty without them."""
     answer: str
     completion: str
     """The target text: `prompts.completion(...)`."""

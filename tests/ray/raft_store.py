@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.reasoning import SYSTEM as REASONING
 from rayraft.models.embedder import Embedder
 from rayraft.prompts import completion
 from rayraft.records import Document
@@ -51,10 +52,20 @@ class TeacherServer(ThreadingHTTPServer):
 
 
 class _Teacher(BaseHTTPRequestHandler):
-    """Asks for the fee; of Oslo with a quote that nobody wrote, of Turin not at all."""
+    """Asks for the fee; of Oslo with a quote that nobody wrote, of Turin not at all.
+
+    Asked for reasoning it quotes each fee that it is shown.
+    """
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body["messages"][0]["content"] == REASONING:
+            shown = re.findall(
+                r"The parcel fee in \w+ is \d+ euros", body["messages"][1]["content"]
+            )
+            quotes = [f"##begin_quote##{quote}##end_quote##" for quote in shown]
+            self._send(f"It says {' and '.join(quotes)}, so it is clear.")
+            return
         found = re.search(r"fee in (\w+) is (\d+ euros)", body["messages"][1]["content"])
         if "<document" not in body["messages"][1]["content"] and found is None:
             self._send(completion("", ""))  # asked for a fee by heart

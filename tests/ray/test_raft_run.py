@@ -6,11 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from data_pipelines.artifacts import find, read_file, read_manifest
-from data_pipelines.raft import Scope, build_raft_examples
+from data_pipelines.raft import BudgetSpent, Scope, build_raft_examples
 from data_pipelines.raft_examples import RaftConfig, WorkerConfig
-from data_pipelines.teachers import TeacherConfig
+from data_pipelines.teacher_config import TeacherConfig
 from rayraft.cli import build_app
 from rayraft.errors import InputError, NotFoundError
+from rayraft.prompts import parse_answer
 from rayraft.records import Question, RaftExample
 from tests.ray.raft_store import CITIES, make_store, teacher_endpoint
 
@@ -26,8 +27,16 @@ def endpoint():
         yield server
 
 
-def config(endpoint, **settings):
-    teacher = TeacherConfig(kind="openai", url=endpoint.url, max_retries=0)
+def config(endpoint, reasoning="quote", limits=None, **settings):
+    teacher = TeacherConfig.model_validate(
+        {
+            "kind": "openai",
+            "url": endpoint.url,
+            "max_retries": 0,
+            "reasoning": reasoning,
+            "limits": limits or {},
+        }
+    )
     workers = {"actors": 1, "batch_chunks": 8}
     given = {"questions_per_chunk": 1, "validation_fraction": 0.2, "workers": workers, **settings}
     return RaftConfig.model_validate({"teacher": teacher, **given})
@@ -119,12 +128,24 @@ def test_peoples_questions_take_the_teachers_place(store, ray_cluster, endpoint)
         for i, city in enumerate(CITIES)
     ]
     secret = Question(id="s", question="And there?", answers=["999 euros"], gold_ids=["hr.md"])
+    both = Question(
+        id="b",
+        question="Is the parcel fee in Hue or in Vinh higher?",
+        answers=["Vinh"],
+        gold_ids=["fees/Hue.md", "fees/Vinh.md"],
+    )
     before = len(endpoint.asked)
-    settings = config(endpoint, golden_fraction=1.0)
-    made = build_raft_examples(path, settings, "people", scope=Scope([*asked, secret]))
+    settings = config(endpoint, golden_fraction=1.0, validation_fraction=0, reasoning="written")
+    made = build_raft_examples(path, settings, "people", scope=Scope([*asked, secret, both]))
     assert len(endpoint.asked) == before and made.teacher == "given"
     assert made.dropped == {"no_golden_document": 1}
     rows = {row.question: row for row in examples(path, "people")}
+    several = rows.pop(both.question)
+    assert made.multi_golden == 1 and len(several.passages) == 4
+    assert set(several.golden_ids) == {"fees/Hue.md#0", "fees/Vinh.md#0"}
+    told = parse_answer(several.completion)
+    assert told.text == "Vinh" and len(told.quotes) == 2
+    assert several.completion.startswith("It says ##begin_quote## The parcel fee in Vinh")
     assert rows.keys() == {question.question for question in asked}
     for question in asked:
         row = rows[question.question]
@@ -171,6 +192,25 @@ def test_an_interrupted_run_goes_on_where_it_stopped(first, store, endpoint):
         resumed, whole = (Path(path, "raft", r, side).read_bytes() for r in ("resumed", "first"))
         assert resumed == whole
     assert not list(Path(path, "raft", ".unfinished").iterdir())
+
+
+def test_a_spent_budget_keeps_what_was_written_and_the_next_run_asks_for_the_rest(
+    first, store, endpoint
+):
+    path, _ = store
+    workers = {"actors": 2, "batch_chunks": 2}
+    endpoint.asked.clear()
+    for limits in ({"token_budget": 3000}, {"requests_per_minute": 6000}):
+        settings = config(endpoint, limits=limits, workers=workers)
+        if "token_budget" in limits:
+            with pytest.raises(BudgetSpent, match=r"token_budget=3000: spent; \d of 10 chunks"):
+                build_raft_examples(path, settings, "thrifty")
+            assert 2 <= len(endpoint.asked) <= 8
+        else:
+            build_raft_examples(path, settings, "thrifty")
+    for side in ("train.parquet", "validation.parquet"):
+        thrifty, whole = (Path(path, "raft", r, side).read_bytes() for r in ("thrifty", "first"))
+        assert thrifty == whole
 
 
 def test_wrong_runs_are_refused_before_anything_is_asked_or_written(

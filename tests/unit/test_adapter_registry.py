@@ -1,13 +1,14 @@
 """Promotions, deletions, and the commands about published adapters."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from data_pipelines.artifacts import ArtifactRef, delete, listing, publish
-from data_pipelines.champions import FILE, champions, promote, promotions, rollback
+from data_pipelines.champions import FOLDER, champions, promote, promotions, rollback, withdraw
 from data_pipelines.published_adapters import default_adapter, fitting_adapters
 from rayraft.cli import build_app
 from rayraft.errors import ArtifactMismatch, InputError, NotFoundError
@@ -77,9 +78,29 @@ def test_what_cannot_be_promoted_is_refused_and_nothing_is_written(store: Path):
         with pytest.raises(error, match=adapter):
             promote(str(store), adapter)
     assert promotions(str(store)) == []
-    (store / FILE).write_text("[{}]")
-    with pytest.raises(ArtifactMismatch, match=r"champions\.json"):
+    (store / FOLDER).mkdir()
+    (store / FOLDER / "1-x.json").write_text('{"made": [{}]}')
+    with pytest.raises(ArtifactMismatch, match=r"1-x\.json"):
         champions(str(store))
+
+
+def test_promotions_at_the_same_time_lose_nothing(store: Path):
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda n: promote(str(store), f"reader-v{n % 3 + 1}", str(n)), range(40)):
+            pass
+    assert sorted(int(p.note) for p in promotions(str(store))) == list(range(40))
+    assert not list((store / FOLDER).glob("*.tmp"))
+
+
+def test_what_was_promoted_later_counts_whatever_another_machines_clock_says(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+):
+    promote(str(store), "reader-v1")
+    monkeypatch.setattr("data_pipelines.champions.time.time_ns", lambda: 5)
+    promote(str(store), "reader-v2")
+    assert champions(str(store)) == {"reading": "reader-v2"}
+    withdraw(str(store), ["reader-v2", "memory-v1"])
+    assert champions(str(store)) == {"reading": "reader-v1"}
 
 
 def test_a_champion_for_another_base_model_leaves_the_newest_to_answer(store: Path):

@@ -26,13 +26,13 @@ def passage(number):
 
 def test_suspects_score_at_least_as_the_golden_passage_plus_the_margin():
     others = [passage(n) for n in (3, 5, 7, 9)]
-    assert FalseNegativeGuard(ByNumber(), 0).suspects("Q?", passage(5), others) == {
+    assert FalseNegativeGuard(ByNumber(), 0).suspects("Q?", [passage(5)], others) == {
         "c5",
         "c7",
         "c9",
     }
-    assert FalseNegativeGuard(ByNumber(), 2).suspects("Q?", passage(5), others) == {"c7", "c9"}
-    assert FalseNegativeGuard(ByNumber(), 0).suspects("Q?", passage(5), []) == set()
+    assert FalseNegativeGuard(ByNumber(), 2).suspects("Q?", [passage(5)], others) == {"c7", "c9"}
+    assert FalseNegativeGuard(ByNumber(), 0).suspects("Q?", [passage(5)], []) == set()
 
 
 def test_no_example_shows_a_suspect_and_refusals_are_counted():

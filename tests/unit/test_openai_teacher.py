@@ -5,8 +5,10 @@ import json
 import httpx2
 import pytest
 
-from data_pipelines.openai_teacher import OpenAITeacher
-from data_pipelines.teachers import TeacherConfig, TeacherRequest
+from data_pipelines.chat_teacher import ChatTeacher
+from data_pipelines.openai_teacher import OpenAICarrier
+from data_pipelines.teacher_config import TeacherConfig
+from data_pipelines.teachers import TeacherRequest
 from rayraft.prompts import completion
 
 TEXT = (
@@ -21,7 +23,9 @@ def request(chunk_id="c"):
 def openai_teacher(handler, **settings):
     given = {"kind": "openai", "base_model": "m", "url": "http://teacher/v1", "leak_f1": 2}
     config = TeacherConfig.model_validate(given | settings)
-    return OpenAITeacher(config, "key", httpx2.MockTransport(handler), first_wait_s=0)
+    transport = httpx2.MockTransport(handler)
+    carrier = OpenAICarrier(config, "key", transport=transport, first_wait_s=0)
+    return ChatTeacher(config, carrier)
 
 
 def reply(content):

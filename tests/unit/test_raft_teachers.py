@@ -2,8 +2,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from data_pipelines.local_teacher import LocalTeacher
 from data_pipelines.question_checks import clean_question, find_span, holds_answer, question_fault
-from data_pipelines.teachers import LocalTeacher, TeacherConfig, TeacherRequest
+from data_pipelines.teacher_config import TeacherConfig
+from data_pipelines.teachers import TeacherRequest
 from rayraft.prompts import completion
 
 TEXT = (

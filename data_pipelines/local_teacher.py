@@ -1,0 +1,180 @@
+"""A teacher that is any text model in the process, the shipped one included; no network.
+
+Answer spans are chosen first, a question is written for each, and a question is kept only if the
+same model, reading the chunk, answers it with the intended span (round trip).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from data_pipelines.answer_spans import AnswerSpan, choose_answer_spans
+from data_pipelines.question_checks import clean_question, question_fault
+from data_pipelines.reasoning import MAX_TOKENS as REASONING_TOKENS
+from data_pipelines.reasoning import explain_results
+from data_pipelines.sentences import quote_around
+from data_pipelines.teacher_config import TeacherConfig
+from data_pipelines.teachers import (
+    LEAK,
+    TeacherIdentity,
+    TeacherRequest,
+    TeacherResult,
+    WrittenQuestion,
+    is_leak,
+)
+from rayraft.errors import InputError
+from rayraft.metrics import normalise_answer, token_f1
+from rayraft.prompts import Message, answer_messages, parse_answer, prompt_digest, question_messages
+from rayraft.records import Passage, digest
+
+TOO_LONG = "prompt_refused"
+"""Reason of chunks that the model cannot read: longer than its context, or with its own marks."""
+
+
+def local_identity(base_digest: str, config: TeacherConfig) -> TeacherIdentity:
+    """The identity of a local teacher with this base model."""
+    parts = [base_digest, prompt_digest(), config.deciding()]
+    return TeacherIdentity(config.base_model, digest(parts))
+
+
+class Writer(Protocol):
+    """The part of `rayraft.models.text.TextModel` that a teacher uses."""
+
+    base_digest: str
+
+    def generate(
+        self, prompts: Sequence[list[Message]], *, max_new_tokens: int
+    ) -> Sequence["Generated"]:
+        """One output a prompt, in order."""
+        ...
+
+
+class Generated(Protocol):
+    """One output of a text model."""
+
+    @property
+    def text(self) -> str:
+        """The text without special tokens."""
+        ...
+
+
+class LocalTeacher:
+    """Span first, question second, round trip last, with one text model."""
+
+    def __init__(self, model: Writer, config: TeacherConfig) -> None:
+        identity = local_identity(model.base_digest, config)
+        self.name, self.digest = identity.name, identity.digest
+        self._model = model
+        self._config = config
+
+    def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherResult]:
+        """One result a request, in order."""
+        # Batches never mix chunks: padding to another chunk's length moves bf16 logits, and the
+        # same chunk must give the same questions in every partition.
+        results = [self._write_or_count(request) for request in requests]
+        return self.explain(requests, results) if self._config.reasoning == "written" else results
+
+    def explain(
+        self, requests: Sequence[TeacherRequest], results: Sequence[TeacherResult]
+    ) -> list[TeacherResult]:
+        """The results with reasoning; a question whose reasoning fails keeps its quotes."""
+        return explain_results(requests, results, self._complete)
+
+    def _complete(self, prompts: Sequence[list[Message]]) -> list[str]:
+        outputs = []
+        for prompt in prompts:  # one by one, for the reason that `write` has
+            try:
+                outputs += self._model.generate([prompt], max_new_tokens=REASONING_TOKENS)
+            except InputError:
+                outputs.append(_Nothing())
+        return [output.text for output in outputs]
+
+    def _write_or_count(self, request: TeacherRequest) -> TeacherResult:
+        try:
+            return self._write_one(request)
+        except InputError:  # one chunk that cannot be read never ends the job
+            return TeacherResult(dropped=Counter({TOO_LONG: 1}))
+
+    def _write_one(self, request: TeacherRequest) -> TeacherResult:
+        result = TeacherResult()
+        spans = choose_answer_spans(
+            request.text,
+            request.count * self._config.candidates_per_question,
+            request.seed,
+            request.chunk_id,
+        )
+        if not spans:
+            result.dropped["no_answer_span"] += 1
+            return result
+        asked = self._ask(request, spans, result.dropped)
+        kept = self._round_trip(request, asked, result.dropped)
+        kept = self._without_leaks(kept, result.dropped)
+        for question, span in kept[: request.count]:
+            quote = quote_around(
+                request.text, span.sentence, span.span, self._config.max_quote_chars
+            )
+            result.written.append(WrittenQuestion(question, quote, span.text))
+        if len(kept) > request.count:
+            result.dropped["more_than_wanted"] += len(kept) - request.count
+        return result
+
+    def _ask(
+        self, request: TeacherRequest, spans: Sequence[AnswerSpan], dropped: Counter[str]
+    ) -> list[tuple[str, AnswerSpan]]:
+        prompts = [question_messages(request.title, request.text, span.text) for span in spans]
+        asked: dict[str, tuple[str, AnswerSpan]] = {}
+        for output, span in zip(self._generate(prompts), spans, strict=True):
+            question = clean_question(output)
+            fault = question_fault(question, span.text)
+            if fault is None and normalise_answer(question) in asked:
+                fault = "duplicate_question"
+            if fault is not None:
+                dropped[fault] += 1
+            else:
+                asked[normalise_answer(question)] = (question, span)
+        return list(asked.values())
+
+    def _round_trip(
+        self,
+        request: TeacherRequest,
+        asked: Sequence[tuple[str, AnswerSpan]],
+        dropped: Counter[str],
+    ) -> list[tuple[str, AnswerSpan]]:
+        if not asked or self._config.min_round_trip_f1 == 0:
+            return list(asked)
+        golden = Passage(
+            chunk_id=request.chunk_id, document_id="", title=request.title, text=request.text
+        )
+        outputs = self._generate([answer_messages(question, [golden]) for question, _ in asked])
+        kept = []
+        for output, (question, span) in zip(outputs, asked, strict=True):
+            answer = parse_answer(output)
+            if answer.abstained:
+                dropped["round_trip_abstained"] += 1
+            elif token_f1(answer.text, [span.text]) < self._config.min_round_trip_f1:
+                dropped["round_trip_differs"] += 1
+            else:
+                kept.append((question, span))
+        return kept
+
+    def _without_leaks(
+        self, asked: Sequence[tuple[str, AnswerSpan]], dropped: Counter[str]
+    ) -> list[tuple[str, AnswerSpan]]:
+        if not asked or self._config.leak_f1 > 1:
+            return list(asked)
+        outputs = self._generate([answer_messages(question, []) for question, _ in asked])
+        kept = []
+        for output, (question, span) in zip(outputs, asked, strict=True):
+            if is_leak(output, span.text, self._config.leak_f1):
+                dropped[LEAK] += 1
+            else:
+                kept.append((question, span))
+        return kept
+
+    def _generate(self, prompts: Sequence[list[Message]]) -> list[str]:
+        limit = self._config.max_new_tokens
+        return [output.text for output in self._model.generate(prompts, max_new_tokens=limit)]
+
+
+class _Nothing:
+    text = ""

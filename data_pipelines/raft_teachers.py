@@ -1,0 +1,150 @@
+"""Opens the configured teacher: in every actor, or once for the whole run."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_pipelines.allowance import Allowance
+from data_pipelines.chat_teacher import ChatTeacher, chat_identity
+from data_pipelines.given_questions import given_identity
+from data_pipelines.local_teacher import LocalTeacher, local_identity
+from data_pipelines.openai_teacher import openai_teacher
+from data_pipelines.raft_examples import RaftConfig
+from data_pipelines.raft_plan import RaftPlan, teacher_requests
+from data_pipelines.raft_staging import Staging
+from data_pipelines.teacher_config import LimitsConfig, TeacherConfig
+from data_pipelines.teachers import HandedOut, Teacher, TeacherIdentity, TeacherResult
+from data_pipelines.vllm_teacher import VllmCarrier, engine_run
+from rayraft.records import Question, digest
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the actors of a run teach with."""
+
+    teacher: TeacherIdentity
+    handed: Mapping[str, TeacherResult] | None
+    """What was written before the actors start, by chunk; None: their teacher writes."""
+    explains: bool
+    """Whether the actors' teacher writes the reasoning for it."""
+
+
+def identify(config: TeacherConfig, questions: Sequence[Question] | None) -> TeacherIdentity:
+    """Name and digest of who writes, without loading it.
+
+    Raises:
+        NotFoundError: There is no such model.
+    """
+    if questions is None:
+        return teacher_identity(config)
+    explained = config.reasoning == "written"
+    return given_identity(questions, teacher_identity(config) if explained else None)
+
+
+def prepare(
+    plan: RaftPlan, identity: TeacherIdentity, config: RaftConfig, staging: Staging
+) -> Prepared:
+    """What the actors need; an engine that works on all chunks at once does so here.
+
+    Args:
+        plan: Which chunks, and people's questions.
+        identity: Of who writes.
+        config: Of the run.
+        staging: For what an engine writes.
+
+    Raises:
+        ConfigError: vLLM is asked for and not installed.
+    """
+    handed = None if plan.placed is None else plan.placed.results()
+    explains = handed is not None and config.teacher.reasoning == "written"
+    if config.teacher.kind != "vllm" or (handed is not None and not explains):
+        return Prepared(identity, handed, explains)
+    teacher = ChatTeacher(config.teacher, VllmCarrier(engine_run(config.teacher), staging))
+    requests = teacher_requests(plan.kb, plan.chosen, config)
+    if handed is None:
+        results = teacher.write(requests)
+    else:
+        results = teacher.explain(requests, [handed[r.chunk_id] for r in requests])
+    by_chunk = {r.chunk_id: result for r, result in zip(requests, results, strict=True)}
+    return Prepared(identity, by_chunk, explains=False)
+
+
+def open_teacher(config: TeacherConfig, prepared: Prepared, allowance: Allowance | None) -> Teacher:
+    """The teacher of one actor."""
+    if prepared.handed is None:
+        return load_teacher(config, allowance)
+    explainer = load_teacher(config, allowance) if prepared.explains else None
+    return HandedOut(prepared.teacher, prepared.handed, explainer)
+
+
+def load_teacher(config: TeacherConfig, allowance: Allowance | None = None) -> Teacher:
+    """The configured teacher; the key of an endpoint comes from OPENAI_API_KEY."""
+    if config.kind == "openai":
+        return openai_teacher(config, os.environ.get("OPENAI_API_KEY", ""), allowance)
+    from rayraft.models.text import TextModel
+
+    return LocalTeacher(TextModel.load(config.base_model, threads=1), config)
+
+
+def teacher_identity(config: TeacherConfig) -> TeacherIdentity:
+    """Name and digest of the teacher, without loading it.
+
+    Raises:
+        NotFoundError: There is no such model.
+    """
+    if config.kind != "local":
+        return chat_identity(config)
+    from rayraft.models.base import base_digest
+
+    return local_identity(base_digest(config.base_model), config)
+
+
+def vllm_staging(store: str, identity: TeacherIdentity) -> Staging:
+    """Where an engine's outputs wait for the rest of the run; prompts are their own keys."""
+    return Staging(store, digest(["vllm", identity.digest])[:32])
+
+
+class SharedAllowance:
+    """The limits of all actors of a run: one Ray actor keeps them.
+
+    Args:
+        handle: Of the actor that `start_allowance` made.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def take(self, tokens: int) -> float:
+        """Seconds to wait before a request of about so many tokens.
+
+        Raises:
+            TokensSpent: The budget does not suffice.
+        """
+        import ray
+
+        from data_pipelines.allowance import TokensSpent
+
+        try:
+            return float(ray.get(self._handle.take.remote(tokens)))
+        except TokensSpent as exc:  # Ray raises a subclass of its own with the whole trace
+            raise TokensSpent(str(exc.args[0] if exc.args else exc)) from None
+
+    def settle(self, taken: int, used: int) -> None:
+        """A request that took `taken` has used `used`."""
+        self._handle.settle.remote(taken, used)
+
+    def pause(self, seconds: float) -> None:
+        """Nobody asks for so long."""
+        self._handle.pause.remote(seconds)
+
+
+def start_allowance(config: TeacherConfig) -> SharedAllowance | None:
+    """The limits that actors share; None where there are none, or nobody is asked over HTTP."""
+    if config.kind != "openai" or config.limits == LimitsConfig():
+        return None
+    import ray
+
+    from data_pipelines.allowance import LocalAllowance
+
+    return SharedAllowance(ray.remote(num_cpus=0)(LocalAllowance).remote(config.limits))

@@ -1,6 +1,5 @@
 """What a run has to read, and what of it: files that are as they were are not opened."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +7,13 @@ from typing import Any
 import pyarrow as pa
 
 from data_pipelines.config import IngestConfig
+from data_pipelines.files import size_and_time, suffix_of
 from data_pipelines.ingest import Found, is_stored
 from data_pipelines.ingest_reading import FILE_KEYS, SUMMARY, read_numbered, summarise
 from data_pipelines.quarantine import Rejected
 from data_pipelines.source_state import SourceState, Stamp
 from data_pipelines.sources import CONVERTED_SUFFIXES, SourceFile
+from rayraft.errors import InputError
 from rayraft.records import digest
 
 READERS = 1
@@ -100,7 +101,7 @@ def _read(
 
 def _weight(file: SourceFile) -> int:
     try:
-        size = os.path.getsize(file.path)
-    except OSError:
+        size = size_and_time(file.path)[0]
+    except (OSError, InputError):
         return 0
-    return size * (_CONVERTED_WEIGHT if file.path.lower().endswith(CONVERTED_SUFFIXES) else 1)
+    return size * (_CONVERTED_WEIGHT if suffix_of(file.path) in CONVERTED_SUFFIXES else 1)

@@ -47,7 +47,7 @@ def read_tables(
     for number, source in files:
         rows = [
             _read_row(number * FILE_KEYS + place, result)
-            for place, result in enumerate(read_file(source, config.max_file_mb))
+            for place, result in enumerate(read_file(source, config))
         ]
         yield pa.Table.from_pylist(rows, schema=READ_SCHEMA)
 

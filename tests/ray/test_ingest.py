@@ -174,7 +174,7 @@ if moment == "data written, not committed":
     kb_module.merge_rows = write_data_then_kill
 elif moment == "committed, not indexed":
     KnowledgeBase.optimize = kill
-found = [item for file in find_files([folder])[0] for item in read_file(file, 1)]
+found = [item for file in find_files([folder])[0] for item in read_file(file)]
 documents = [item for item in found if isinstance(item, Document)]
 ingest_documents(documents, KnowledgeBase.open(store), Embedder.load())
 """

@@ -69,6 +69,8 @@ class ReadingConfig(Config):
     """Archives in archives, mails in mails."""
     timeout_s: float = Field(default=120, gt=0)
     """For the conversion of one document, which runs in a process of its own."""
+    private_urls: bool = False
+    """Whether web pages at private addresses may be read: those of an intranet."""
     max_memory_mb: int = Field(default=4096, ge=1024)
     """Address space of that process."""
     files_per_task: int = Field(default=4, ge=1)

@@ -32,6 +32,8 @@ def size_and_time(path: str) -> tuple[int, int]:
     Raises:
         OSError: It cannot be looked at.
     """
+    if path.lower().startswith(("http://", "https://")):
+        raise FileNotFoundError(f"{path}: a page says nothing of its change")
     if not is_uri(path):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns

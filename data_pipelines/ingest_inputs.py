@@ -13,6 +13,7 @@ from data_pipelines.ingest_reading import FILE_KEYS, SUMMARY, read_numbered, sum
 from data_pipelines.quarantine import Rejected
 from data_pipelines.source_state import SourceState, Stamp
 from data_pipelines.sources import CONVERTED_SUFFIXES, SourceFile
+from data_pipelines.sql_source import Query, read_query
 from rayraft.errors import InputError
 from rayraft.records import digest
 
@@ -21,6 +22,20 @@ READERS = 1
 
 _CONVERTED_WEIGHT = 20
 """Reading a byte of PDF takes about so many times as long as one of text."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run does beside reading what is new."""
+
+    sync: bool = False
+    """Removes stored documents that the source does not hold."""
+    dry_run: bool = False
+    """Changes nothing and says what would be changed."""
+    query: Query | None = None
+    """Rows of a database that are part of the source."""
+    start_ray: Callable[[], None] = lambda: None
+    """Called before Ray is used; many runs never do."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ def read_inputs(
     stored: Mapping[str, str],
     config: IngestConfig,
     state: SourceState,
-    start_ray: Callable[[], None],
+    options: RunOptions,
 ) -> Inputs:
     """Reads the files that are new or changed, or whose documents are not stored as they are.
 
@@ -48,7 +63,7 @@ def read_inputs(
         stored: `document_hash` by document id.
         config: The job's.
         state: What earlier runs read; brought up to date, not saved.
-        start_ray: Called before Ray is used.
+        options: The query, and how Ray is started.
     """
     settings = digest([READERS, config.reading.model_dump(exclude=_NOT_OF_TEXT)])[:16]
     stamps = [Stamp.of(file, settings) for file in files]
@@ -60,7 +75,12 @@ def read_inputs(
             rows += [{**row, "key": number * FILE_KEYS + row["place"]} for row in before]
         else:
             unread.append((number, file))
-    documents, new = _read(unread, config, start_ray)
+    documents, new = _read(unread, config, options.start_ray)
+    if options.query:
+        options.start_ray()
+        asked = read_query(options.query, len(files))
+        documents = _joined(documents, asked)
+        rows += asked.select(SUMMARY).to_pylist()
     by_file: dict[int, list[dict[str, Any]]] = {}
     for row in new:
         number, place = divmod(row["key"], FILE_KEYS)
@@ -97,6 +117,14 @@ def _read(
 
     documents = ingest_ray.read(unread, config.reading)
     return documents, ingest_ray.summary(documents)
+
+
+def _joined(documents: Any, asked: pa.Table) -> Any:
+    if isinstance(documents, pa.Table):
+        return pa.concat_tables([documents, asked])
+    import ray.data
+
+    return documents.union(ray.data.from_arrow(asked))
 
 
 def _weight(file: SourceFile) -> int:

@@ -6,6 +6,7 @@ It knows nothing of Ray and of the store. Archives and mails are in `containers.
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from data_pipelines.config import ReadingConfig
 from data_pipelines.containers import read_mail, read_zip
@@ -16,7 +17,7 @@ from data_pipelines.limits import check_size, open_archive
 from data_pipelines.quarantine import Rejected
 from data_pipelines.rows import build_document, read_json, read_jsonl, read_parquet
 from data_pipelines.sandbox import convert_apart
-from data_pipelines.sources import SourceFile
+from data_pipelines.sources import SUFFIXES, SourceFile
 from data_pipelines.text_formats import (
     decode_text,
     read_csv,
@@ -24,6 +25,7 @@ from data_pipelines.text_formats import (
     read_text,
     with_title,
 )
+from data_pipelines.web import Page, fetch, is_web
 from rayraft.errors import InputError
 from rayraft.records import Document
 
@@ -35,14 +37,19 @@ def read_file(
 ) -> Iterator[Document | Rejected]:
     """The file's documents, and what could not be read, with the reason."""
     config = config or ReadingConfig()
+    name = source.document_id
     try:
-        check_size(size_and_time(source.path)[0], config)
-        data = read_bytes(source.path)
-        check_size(len(data), config)  # it may have grown
+        if is_web(source.path):
+            page = fetch(source.path, config)
+            name, data = f"{_page_name(page)}{page.suffix}", page.data
+        else:
+            check_size(size_and_time(source.path)[0], config)
+            data = read_bytes(source.path)
+            check_size(len(data), config)  # it may have grown
     except (Unreadable, OSError, InputError) as exc:
         yield _rejected(source.path, source.document_id, exc)
         return
-    content = Content(source.document_id, source.path, source.document_id, data, 0)
+    content = Content(source.document_id, source.path, name, data, 0)
     yield from read_content(content, config)
 
 
@@ -54,8 +61,10 @@ def read_content(content: Content, config: ReadingConfig) -> Iterator[Document |
             yield from _MANY[suffix](content)
         elif suffix in _NESTED:
             yield from _NESTED[suffix](content, config, read_content)
-        else:
+        elif suffix in SUFFIXES:
             yield _read_one(content, suffix, config)
+        else:
+            raise Unreadable(f"of an unknown kind: {suffix or 'no extension'}")
     except (Unreadable, OSError) as exc:
         yield _rejected(content.uri, content.document_id, exc)
 
@@ -64,6 +73,11 @@ def readable_name(name: str) -> str:
     """The file's name as a title: `returns_policy.md` is "returns policy"."""
     stem = PurePosixPath(name.rpartition("!")[2]).stem
     return " ".join(stem.replace("_", " ").split())
+
+
+def _page_name(page: Page) -> str:
+    parts = urlsplit(page.url)
+    return PurePosixPath(parts.path).stem or parts.hostname or "page"
 
 
 def _read_one(content: Content, suffix: str, config: ReadingConfig) -> Document | Rejected:

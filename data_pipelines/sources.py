@@ -1,4 +1,4 @@
-"""Finds the files that a person names on the command line: paths, globs, folders, URIs."""
+"""Finds the files that a person names: paths, globs, folders, URIs, web pages, sitemaps."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 import pyarrow.fs as pafs
 
+from data_pipelines.config import ReadingConfig
 from data_pipelines.files import is_uri, open_source, suffix_of
+from data_pipelines.sitemap import is_sitemap, pages_of
+from data_pipelines.web import is_web
 from rayraft.errors import InputError
 
 TEXT_SUFFIXES = (".md", ".markdown", ".txt", ".rst", ".org", ".csv", ".tsv")
@@ -24,7 +27,9 @@ class SourceFile(NamedTuple):
     """Its path below the folder that was named, or its own name."""
 
 
-def find_files(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
+def find_files(
+    paths: Sequence[str], config: ReadingConfig | None = None
+) -> tuple[list[SourceFile], list[str]]:
     """Files to read, in a fixed order, and the paths of those that are skipped.
 
     Skipped are unknown extensions, names that are not Unicode, and links that lead out of the
@@ -33,15 +38,16 @@ def find_files(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
     Raises:
         InputError: No path, a path that does not exist, or nothing in them that can be read.
     """
+    config = config or ReadingConfig()
     if not paths:
         raise InputError("no path given")
     found: list[SourceFile] = []
     skipped: list[str] = []
     for name in paths:
-        for source, allowed in _files_of(name):
+        for source, allowed in _files_of(name, config):
             if not _is_unicode(source.path):
                 skipped.append(repr(source.path))
-            elif allowed and suffix_of(source.path) in SUFFIXES:
+            elif allowed and (is_web(source.path) or suffix_of(source.path) in SUFFIXES):
                 found.append(source)
             else:
                 skipped.append(source.path)
@@ -53,8 +59,12 @@ def find_files(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
     return found, skipped
 
 
-def _files_of(name: str) -> Iterator[tuple[SourceFile, bool]]:
+def _files_of(name: str, config: ReadingConfig) -> Iterator[tuple[SourceFile, bool]]:
     """The files that a name stands for, and whether each may be read."""
+    if is_web(name):
+        urls = pages_of(name, config) if is_sitemap(name) else [name]
+        yield from ((SourceFile(url, url), True) for url in urls)
+        return
     if is_uri(name):
         yield from _files_at(name)
         return

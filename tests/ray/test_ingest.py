@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from data_pipelines.config import ChunkingConfig, IngestConfig
-from data_pipelines.ingest_job import RunOptions, run_ingest
+from data_pipelines.ingest_inputs import RunOptions
+from data_pipelines.ingest_job import run_ingest
 from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.quarantine import read_quarantine

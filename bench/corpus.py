@@ -19,7 +19,7 @@ def example_chunks(chunk_tokens: int = 256) -> list[Chunk]:
     return [
         chunk
         for file in files
-        for document in read_file(file, max_file_mb=10)
+        for document in read_file(file)
         if isinstance(document, Document)
         for chunk in chunk_document(document, tokenizer, chunk_tokens)
     ]

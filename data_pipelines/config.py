@@ -57,6 +57,22 @@ class ReadingConfig(Config):
 
     max_file_mb: int = Field(default=256, ge=1)
     """Larger files go to quarantine."""
+    max_pages: int = Field(default=5000, ge=1)
+    """Pages of a PDF, slides of a PPTX, sheets of an XLSX."""
+    max_unpacked_mb: int = Field(default=1024, ge=1)
+    """Of a ZIP file, and of the formats that are one: DOCX, PPTX, XLSX, EPUB."""
+    max_ratio: int = Field(default=200, ge=1)
+    """How tightly a megabyte or more may be packed in one."""
+    max_members: int = Field(default=10_000, ge=1)
+    """Files in a ZIP file."""
+    max_nesting: int = Field(default=3, ge=0)
+    """Archives in archives, mails in mails."""
+    timeout_s: float = Field(default=120, gt=0)
+    """For the conversion of one document, which runs in a process of its own."""
+    private_urls: bool = False
+    """Whether web pages at private addresses may be read: those of an intranet."""
+    max_memory_mb: int = Field(default=4096, ge=1024)
+    """Address space of that process."""
     files_per_task: int = Field(default=4, ge=1)
     """Files that one reading task takes."""
     in_process_mb: float = Field(default=32, ge=0)

@@ -1,6 +1,5 @@
 """What a run has to read, and what of it: files that are as they were are not opened."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +7,14 @@ from typing import Any
 import pyarrow as pa
 
 from data_pipelines.config import IngestConfig
+from data_pipelines.files import size_and_time, suffix_of
 from data_pipelines.ingest import Found, is_stored
 from data_pipelines.ingest_reading import FILE_KEYS, SUMMARY, read_numbered, summarise
 from data_pipelines.quarantine import Rejected
 from data_pipelines.source_state import SourceState, Stamp
 from data_pipelines.sources import CONVERTED_SUFFIXES, SourceFile
+from data_pipelines.sql_source import Query, read_query
+from rayraft.errors import InputError
 from rayraft.records import digest
 
 READERS = 1
@@ -20,6 +22,20 @@ READERS = 1
 
 _CONVERTED_WEIGHT = 20
 """Reading a byte of PDF takes about so many times as long as one of text."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run does beside reading what is new."""
+
+    sync: bool = False
+    """Removes stored documents that the source does not hold."""
+    dry_run: bool = False
+    """Changes nothing and says what would be changed."""
+    query: Query | None = None
+    """Rows of a database that are part of the source."""
+    start_ray: Callable[[], None] = lambda: None
+    """Called before Ray is used; many runs never do."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ def read_inputs(
     stored: Mapping[str, str],
     config: IngestConfig,
     state: SourceState,
-    start_ray: Callable[[], None],
+    options: RunOptions,
 ) -> Inputs:
     """Reads the files that are new or changed, or whose documents are not stored as they are.
 
@@ -47,7 +63,7 @@ def read_inputs(
         stored: `document_hash` by document id.
         config: The job's.
         state: What earlier runs read; brought up to date, not saved.
-        start_ray: Called before Ray is used.
+        options: The query, and how Ray is started.
     """
     settings = digest([READERS, config.reading.model_dump(exclude=_NOT_OF_TEXT)])[:16]
     stamps = [Stamp.of(file, settings) for file in files]
@@ -59,7 +75,12 @@ def read_inputs(
             rows += [{**row, "key": number * FILE_KEYS + row["place"]} for row in before]
         else:
             unread.append((number, file))
-    documents, new = _read(unread, config, start_ray)
+    documents, new = _read(unread, config, options.start_ray)
+    if options.query:
+        options.start_ray()
+        asked = read_query(options.query, len(files))
+        documents = _joined(documents, asked)
+        rows += asked.select(SUMMARY).to_pylist()
     by_file: dict[int, list[dict[str, Any]]] = {}
     for row in new:
         number, place = divmod(row["key"], FILE_KEYS)
@@ -98,9 +119,17 @@ def _read(
     return documents, ingest_ray.summary(documents)
 
 
+def _joined(documents: Any, asked: pa.Table) -> Any:
+    if isinstance(documents, pa.Table):
+        return pa.concat_tables([documents, asked])
+    import ray.data
+
+    return documents.union(ray.data.from_arrow(asked))
+
+
 def _weight(file: SourceFile) -> int:
     try:
-        size = os.path.getsize(file.path)
-    except OSError:
+        size = size_and_time(file.path)[0]
+    except (OSError, InputError):
         return 0
-    return size * (_CONVERTED_WEIGHT if file.path.lower().endswith(CONVERTED_SUFFIXES) else 1)
+    return size * (_CONVERTED_WEIGHT if suffix_of(file.path) in CONVERTED_SUFFIXES else 1)

@@ -9,7 +9,7 @@ that is killed leaves the last version as it was, and the next run does what was
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from data_pipelines.config import IngestConfig
 from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest import Plan, commit_rows, plan_ingest
 from data_pipelines.ingest_chunking import chunk_batch, load_tokenizer
-from data_pipelines.ingest_inputs import Inputs, read_inputs
+from data_pipelines.ingest_inputs import Inputs, RunOptions, read_inputs
 from data_pipelines.ingest_reading import keep_keys
 from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
@@ -38,18 +38,6 @@ logger = logging.getLogger(__name__)
 
 _FEW_DOCUMENTS = 2000
 """Cut here rather than on Ray; takes a second or two."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a run does beside reading what is new."""
-
-    sync: bool = False
-    """Removes stored documents that the source does not hold."""
-    dry_run: bool = False
-    """Changes nothing and says what would be changed."""
-    start_ray: Callable[[], None] = lambda: None
-    """Called before Ray is used; many runs never do."""
 
 
 def run_ingest(
@@ -75,11 +63,11 @@ def run_ingest(
     """
     options = options or RunOptions()
     started = time.perf_counter()
-    files, skipped = _find(paths)
+    files, skipped = _find(paths, config) if paths or not options.query else ([], [])
     kb, embedder = open_kb(store, config.embedding.embedder, create=not options.dry_run)
     stored = kb.document_hashes() if kb else {}
     state = SourceState(store).load()
-    inputs = read_inputs(files, stored, config, state, options.start_ray)
+    inputs = read_inputs(files, stored, config, state, options)
     plan = plan_ingest(inputs.found, stored, config.chunking.label)
     rejected = [*inputs.rejected, *plan.duplicates]
     removed = _removals(kb, inputs, config) if options.sync else []
@@ -114,8 +102,8 @@ def run_ingest(
     )
 
 
-def _find(paths: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
-    files, skipped = find_files(paths)
+def _find(paths: Sequence[str], config: IngestConfig) -> tuple[list[SourceFile], list[str]]:
+    files, skipped = find_files(paths, config.reading)
     for path in skipped:
         logger.warning("skipped %s: unknown extension", path)
     return files, skipped

@@ -46,8 +46,8 @@ def read_tables(
     """The documents of each file: one table a file."""
     for number, source in files:
         rows = [
-            _read_row(number * FILE_KEYS + place, result)
-            for place, result in enumerate(read_file(source, config.max_file_mb))
+            read_row(number * FILE_KEYS + place, result)
+            for place, result in enumerate(read_file(source, config))
         ]
         yield pa.Table.from_pylist(rows, schema=READ_SCHEMA)
 
@@ -73,7 +73,8 @@ def keep_keys(batch: pa.Table, keys: pa.Array) -> pa.Table:
     return batch.filter(pc.is_in(batch["key"], value_set=keys))
 
 
-def _read_row(key: int, result: Document | Rejected) -> dict[str, Any]:
+def read_row(key: int, result: Document | Rejected) -> dict[str, Any]:
+    """A row in `READ_SCHEMA`."""
     row = {"key": key, "document_id": result.document_id, "uri": result.uri}
     if isinstance(result, Rejected):
         return {**row, "reason": result.reason}

@@ -1,154 +1,123 @@
 """Files to documents. A file that cannot be read gives the reason instead; nothing is raised.
 
-It knows nothing of Ray and of the store.
+It knows nothing of Ray and of the store. Archives and mails are in `containers.py`.
 """
 
-import csv
-import io
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
-import yaml
-from charset_normalizer import from_bytes
-
-from data_pipelines.converters import Unreadable, convert
+from data_pipelines.config import ReadingConfig
+from data_pipelines.containers import read_mail, read_zip
+from data_pipelines.contents import Content
+from data_pipelines.converters import Unreadable
+from data_pipelines.files import read_bytes, size_and_time
+from data_pipelines.limits import check_size, open_archive
 from data_pipelines.quarantine import Rejected
-from data_pipelines.rows import build_document, read_jsonl, read_parquet
-from data_pipelines.sources import SourceFile
+from data_pipelines.rows import build_document, read_json, read_jsonl, read_parquet
+from data_pipelines.sandbox import convert_apart
+from data_pipelines.sources import SUFFIXES, SourceFile
+from data_pipelines.text_formats import (
+    decode_text,
+    read_csv,
+    read_markdown,
+    read_text,
+    with_title,
+)
+from data_pipelines.web import Page, fetch, is_web
+from rayraft.errors import InputError
 from rayraft.records import Document
 
-_FRONT_MATTER = re.compile(
-    r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
-)
-_FIRST_HEADING = re.compile(r"^#{1,2}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
-_DELIMITERS = ",;\t|"
-
-_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
-"""Its constructors let their own errors out: of a 30 February, `!!timestamp x`, deep nesting."""
+_ZIPPED = (".docx", ".pptx", ".xlsx", ".epub")
 
 
-def read_file(source: SourceFile, max_file_mb: int) -> Iterator[Document | Rejected]:
+def read_file(
+    source: SourceFile, config: ReadingConfig | None = None
+) -> Iterator[Document | Rejected]:
     """The file's documents, and what could not be read, with the reason."""
-    path = Path(source.path)
-    suffix = path.suffix.lower()
+    config = config or ReadingConfig()
+    name = source.document_id
     try:
-        size = path.stat().st_size
-        if size > max_file_mb * 2**20:
-            raise Unreadable(f"{size / 2**20:.0f} MB, over max_file_mb={max_file_mb}")
-        if suffix == ".jsonl":
-            yield from read_jsonl(source)
-        elif suffix == ".parquet":
-            yield from read_parquet(source)
+        if is_web(source.path):
+            page = fetch(source.path, config)
+            name, data = f"{_page_name(page)}{page.suffix}", page.data
         else:
-            text, fields = _READERS[suffix](path)
-            fields = {**fields, "title": fields.get("title") or readable_name(path)}
-            yield build_document(source.document_id, source.path, text, fields)
+            check_size(size_and_time(source.path)[0], config)
+            data = read_bytes(source.path)
+            check_size(len(data), config)  # it may have grown
+    except (Unreadable, OSError, InputError) as exc:
+        yield _rejected(source.path, source.document_id, exc)
+        return
+    content = Content(source.document_id, source.path, name, data, 0)
+    yield from read_content(content, config)
+
+
+def read_content(content: Content, config: ReadingConfig) -> Iterator[Document | Rejected]:
+    """The documents in the bytes of a file, by its name's extension."""
+    suffix = content.suffix
+    try:
+        if suffix in _MANY:
+            yield from _MANY[suffix](content)
+        elif suffix in _NESTED:
+            yield from _NESTED[suffix](content, config, read_content)
+        elif suffix in SUFFIXES:
+            yield _read_one(content, suffix, config)
+        else:
+            raise Unreadable(f"of an unknown kind: {suffix or 'no extension'}")
     except (Unreadable, OSError) as exc:
-        reason = " ".join(str(exc).split())[:500] or type(exc).__name__
-        yield Rejected(uri=source.path, document_id=source.document_id, reason=reason)
+        yield _rejected(content.uri, content.document_id, exc)
 
 
-def readable_name(path: Path) -> str:
+def readable_name(name: str) -> str:
     """The file's name as a title: `returns_policy.md` is "returns policy"."""
-    return " ".join(path.stem.replace("_", " ").split())
+    stem = PurePosixPath(name.rpartition("!")[2]).stem
+    return " ".join(stem.replace("_", " ").split())
 
 
-def decode_text(data: bytes) -> str:
-    """Text of unknown encoding: UTF-8 if it can be, else the most likely one.
-
-    Raises:
-        Unreadable: It is not text.
-    """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        best = from_bytes(data).best()
-        if best is None:
-            raise Unreadable("not text in any known encoding") from None
-        text = str(best)
-    if "\0" in text:
-        raise Unreadable("not text: holds NUL characters")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def _page_name(page: Page) -> str:
+    parts = urlsplit(page.url)
+    return PurePosixPath(parts.path).stem or parts.hostname or "page"
 
 
-def split_front_matter(text: str) -> tuple[str, dict[str, Any]]:
-    """The text below its YAML front matter, and that mapping.
-
-    Raises:
-        Unreadable: It begins like front matter and is no YAML mapping; an `acl` in it would be
-            lost.
-    """
-    match = _FRONT_MATTER.match(text)
-    if not match:
-        return text, {}
-    try:
-        fields = yaml.safe_load(match.group(1))
-    except _YAML_ERRORS as exc:
-        raise Unreadable(f"front matter is not YAML: {type(exc).__name__}: {exc}") from exc
-    if fields is None:
-        fields = {}
-    if not isinstance(fields, dict):
-        raise Unreadable("front matter is not a mapping")
-    return text[match.end() :].lstrip("\n"), {str(key): value for key, value in fields.items()}
+def _read_one(content: Content, suffix: str, config: ReadingConfig) -> Document | Rejected:
+    if suffix in _TEXTS:
+        text, fields = _TEXTS[suffix](content.data)
+    else:
+        text, fields = _convert(content.data, suffix, config)
+    fields = {**fields, "title": fields.get("title") or readable_name(content.name)}
+    return build_document(content.document_id, content.uri, text, fields)
 
 
-def _read_markdown(path: Path) -> tuple[str, dict[str, Any]]:
-    text, fields = split_front_matter(decode_text(path.read_bytes()))
-    _, heading = _with_title(text)
-    return text, {**heading, **{key: value for key, value in fields.items() if value is not None}}
+def _convert(data: bytes, suffix: str, config: ReadingConfig) -> tuple[str, dict[str, Any]]:
+    if suffix in (".html", ".htm"):
+        # Decoded here, because the converter takes every page for UTF-8.
+        return with_title(convert_apart(".html", decode_text(data).encode(), config))
+    if suffix in _ZIPPED:
+        open_archive(data, config).close()
+    return with_title(convert_apart(suffix, data, config))
 
 
-def _read_text(path: Path) -> tuple[str, dict[str, Any]]:
-    return decode_text(path.read_bytes()), {}
+def _rejected(uri: str, document_id: str, error: Exception) -> Rejected:
+    reason = " ".join(str(error).split())[:500] or type(error).__name__
+    return Rejected(uri=uri, document_id=document_id[:1024], reason=reason)
 
 
-def _read_csv(path: Path) -> tuple[str, dict[str, Any]]:
-    # Each row names its columns, because chunks and readers do not see the header line.
-    text = decode_text(path.read_bytes())
-    try:
-        dialect: Any = csv.Sniffer().sniff(text[:4096], delimiters=_DELIMITERS)
-    except csv.Error:
-        dialect = csv.excel
-    try:
-        header, *rows = csv.reader(io.StringIO(text), dialect, strict=True)
-    except (csv.Error, ValueError) as exc:
-        raise Unreadable(f"not CSV: {exc}") from exc
-    lines = [_csv_line(header, row) for row in rows if any(cell.strip() for cell in row)]
-    return "".join(lines), {}
-
-
-def _csv_line(header: list[str], row: list[str]) -> str:
-    names = [*header, *("" for _ in row[len(header) :])]
-    cells = [
-        f"{name.strip()}: {value.strip()}" if name.strip() else value.strip()
-        for name, value in zip(names, row, strict=False)
-        if value.strip()
-    ]
-    return f"- {'; '.join(cells)}\n"
-
-
-def _read_html(path: Path) -> tuple[str, dict[str, Any]]:
-    # Decoded here, because the converter takes every page for UTF-8.
-    return _with_title(convert(".html", decode_text(path.read_bytes()).encode()))
-
-
-def _read_converted(path: Path) -> tuple[str, dict[str, Any]]:
-    return _with_title(convert(path.suffix.lower(), path.read_bytes()))
-
-
-def _with_title(text: str) -> tuple[str, dict[str, Any]]:
-    heading = _FIRST_HEADING.search(text)
-    return text, {"title": heading.group(1)} if heading else {}
-
-
-_READERS: dict[str, Callable[[Path], tuple[str, dict[str, Any]]]] = {
-    ".md": _read_markdown,
-    ".txt": _read_text,
-    ".csv": _read_csv,
-    ".html": _read_html,
-    ".htm": _read_html,
-    ".pdf": _read_converted,
-    ".docx": _read_converted,
+_TEXTS: dict[str, Callable[[bytes], tuple[str, dict[str, Any]]]] = {
+    ".md": read_markdown,
+    ".markdown": read_markdown,
+    ".txt": read_text,
+    ".rst": read_text,
+    ".org": read_text,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+}
+_MANY: dict[str, Callable[[Content], Iterator[Document | Rejected]]] = {
+    ".json": read_json,
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+}
+_NESTED: dict[str, Callable[..., Iterator[Document | Rejected]]] = {
+    ".zip": read_zip,
+    ".eml": read_mail,
 }

@@ -1,5 +1,6 @@
-"""Documents that are rows of a file: JSONL and Parquet with `id`, `title`, `text` and more."""
+"""Documents that are rows of a JSON, JSONL or Parquet file: `id`, `title`, `text` and more."""
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,48 +9,84 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from data_pipelines.contents import Content
+from data_pipelines.converters import Unreadable
 from data_pipelines.quarantine import Rejected
 from data_pipelines.schema import dump_metadata
-from data_pipelines.sources import SourceFile
 from rayraft.config import explain
 from rayraft.records import Document, Metadata
 
 _PARQUET_BATCH_ROWS = 4096
 
 
-def read_jsonl(source: SourceFile) -> Iterator[Document | Rejected]:
+def read_jsonl(content: Content) -> Iterator[Document | Rejected]:
     """One document, or the reason why not, for every line that is not blank."""
-    with open(source.path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            uri = f"{source.path}:{number}"
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except (UnicodeDecodeError, ValueError) as exc:
-                yield Rejected(uri=uri, reason=f"not JSON in UTF-8: {exc}")
-                continue
-            except RecursionError:
-                yield Rejected(uri=uri, reason="not JSON in UTF-8: nested too deeply")
-                continue
-            yield document_of_row(row, uri)
+    for number, line in enumerate(io.BytesIO(content.data), start=1):
+        if not line.strip():
+            continue
+        uri = f"{content.uri}:{number}"
+        row = _parse(line)
+        yield Rejected(uri=uri, reason=str(row)) if _failed(row) else document_of_row(row, uri)
 
 
-def read_parquet(source: SourceFile) -> Iterator[Document | Rejected]:
+def read_json(content: Content) -> Iterator[Document | Rejected]:
+    """A list of rows as documents; an object with `text` as one, any other as its fields' text."""
+    value = _parse(content.data)
+    if _failed(value):
+        yield Rejected(uri=content.uri, document_id=content.document_id, reason=str(value))
+    elif isinstance(value, list):
+        for number, row in enumerate(value, start=1):
+            yield document_of_row(row, f"{content.uri}:{number}")
+    elif isinstance(value, dict) and "text" in value:
+        yield document_of_row({"id": content.document_id, **value}, content.uri)
+    elif isinstance(value, dict):
+        fields = {"acl": value.pop("acl", None), "title": value.get("title")}
+        text = "\n".join(f"{'.'.join(path)}: {leaf}" for path, leaf in _leaves(value, ()))
+        yield build_document(content.document_id, content.uri, text, fields)
+    else:
+        reason = "neither an object nor a list of them"
+        yield Rejected(uri=content.uri, document_id=content.document_id, reason=reason)
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except (UnicodeDecodeError, ValueError) as exc:
+        return Unreadable(f"not JSON in UTF-8: {exc}")
+    except RecursionError:
+        return Unreadable("not JSON in UTF-8: nested too deeply")
+
+
+def _failed(value: Any) -> bool:
+    return isinstance(value, Unreadable)
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, (*path, str(name)))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, path)
+    elif value is not None:
+        yield path, value
+
+
+def read_parquet(content: Content) -> Iterator[Document | Rejected]:
     """One document, or the reason why not, for every row."""
     try:
-        file = pq.ParquetFile(source.path)
+        file = pq.ParquetFile(io.BytesIO(content.data))
         number = 0
         for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
             for row in _python_rows(batch):
                 number += 1
-                uri = f"{source.path}:{number}"
+                uri = f"{content.uri}:{number}"
                 if isinstance(row, Exception):
                     yield Rejected(uri=uri, reason=f"a value cannot be read: {row}")
                 else:
                     yield document_of_row(row, uri)
     except (pa.ArrowException, OSError) as exc:
-        yield Rejected(uri=source.path, reason=f"not a readable Parquet file: {exc}")
+        yield Rejected(uri=content.uri, reason=f"not a readable Parquet file: {exc}")
 
 
 def _python_rows(batch: pa.RecordBatch) -> list[Any]:

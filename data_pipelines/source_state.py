@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from data_pipelines.files import size_and_time
 from data_pipelines.sources import SourceFile
-from data_pipelines.stores import open_filesystem, write_file
+from data_pipelines.stores import open_filesystem, store_uri, write_file
+from rayraft.errors import InputError
 
 FILE = "ingest/sources.parquet"
 _SETTLED_NS = 2_000_000_000
@@ -47,11 +49,11 @@ class Stamp:
     def of(cls, source: SourceFile, settings: str) -> "Stamp | None":
         """The file's stamp now; None where it cannot be looked at."""
         try:
-            status = os.stat(source.path)
-        except OSError:
+            size, changed_ns = size_and_time(source.path)
+        except (OSError, InputError):
             return None
-        text = f"{status.st_size}:{status.st_mtime_ns}:{source.document_id}:{settings}"
-        return cls(text, time.time_ns() - status.st_mtime_ns > _SETTLED_NS)
+        text = f"{size}:{changed_ns}:{source.document_id}:{settings}"
+        return cls(text, changed_ns > 0 and time.time_ns() - changed_ns > _SETTLED_NS)
 
 
 class SourceState:
@@ -77,14 +79,14 @@ class SourceState:
 
     def rows(self, source: SourceFile, stamp: Stamp | None) -> list[dict[str, Any]] | None:
         """What the file gave when it was as it is now; None if it has to be read."""
-        entry = self._entries.get(os.path.abspath(source.path))
+        entry = self._entries.get(store_uri(source.path))
         if stamp is None or entry is None or entry[0] != stamp.text:
             return None
         return entry[1]
 
     def keep(self, source: SourceFile, stamp: Stamp | None, rows: Sequence[dict[str, Any]]) -> None:
         """Notes what a file gave; nothing is noted of one that has just changed."""
-        path = os.path.abspath(source.path)
+        path = store_uri(source.path)
         if stamp is not None and stamp.settled and rows:
             self._entries[path] = (
                 stamp.text,

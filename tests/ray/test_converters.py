@@ -4,10 +4,14 @@ import io
 import re
 
 import docx
+import openpyxl
+import pptx
 import pytest
 from fpdf import FPDF
 
+from data_pipelines.config import ReadingConfig
 from data_pipelines.converters import Unreadable, convert
+from data_pipelines.sandbox import Sandbox
 
 PAGE = """<!doctype html><html><head><title>Shop</title><style>p {color: red}</style>
 <script>track("visit")</script></head><body>
@@ -94,3 +98,68 @@ def test_html_that_the_parser_refuses_is_unreadable() -> None:
 def test_a_broken_file_is_unreadable_and_says_as_what(suffix: str, data: bytes) -> None:
     with pytest.raises(Unreadable, match=f"not readable as {suffix[1:]}: "):
         convert(suffix, data)
+
+
+def test_pptx_keeps_titles_texts_and_tables_of_all_slides() -> None:
+    deck = pptx.Presentation()
+    for number in (1, 2):
+        slide = deck.slides.add_slide(deck.slide_layouts[1])
+        slide.shapes.title.text = f"Slide {number}"
+        slide.placeholders[1].text = f"Point {number}"
+    output = io.BytesIO()
+    deck.save(output)
+    written = " ".join(f"Slide {n} Point {n}" for n in (1, 2))
+    assert words(convert(".pptx", output.getvalue())) == written.split()
+    with pytest.raises(Unreadable, match="2 pages, over max_pages=1"):
+        convert(".pptx", output.getvalue(), max_pages=1)
+
+
+def test_xlsx_becomes_one_table_a_sheet_without_what_is_empty() -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Fees"
+    for row in (
+        [],
+        [None, "Region", None, "Fee"],
+        [None, "Ha|noi", None, 3.0],
+        [None, "Huế", None, 2.5],
+    ):
+        sheet.append(row)
+    book.create_sheet("Empty")
+    output = io.BytesIO()
+    book.save(output)
+    assert convert(".xlsx", output.getvalue()) == (
+        "## Fees\n\n| Region | Fee |\n| --- | --- |\n| Ha\\|noi | 3 |\n| Huế | 2.5 |\n"
+    )
+
+
+def test_a_pdf_of_too_many_pages_or_with_a_password_is_unreadable() -> None:
+    pdf = FPDF()
+    for _ in range(3):
+        pdf.add_page()
+    with pytest.raises(Unreadable, match="3 pages, over max_pages=2"):
+        convert(".pdf", bytes(pdf.output()), max_pages=2)
+    pdf = FPDF()
+    pdf.set_encryption(owner_password="o", user_password="u")
+    pdf.add_page()
+    with pytest.raises(Unreadable, match="password"):
+        convert(".pdf", bytes(pdf.output()))
+
+
+def test_a_converter_that_hangs_or_grows_is_ended_and_the_next_document_is_read() -> None:
+    sandbox = Sandbox(memory_mb=1024)
+    config = ReadingConfig()
+    page = b"<p>fine</p>"
+    try:
+        assert sandbox.convert(".html", page, config) == "fine\n"
+        slow = b"<p>" + b"x <b>y</b> " * 400_000
+        with pytest.raises(Unreadable, match=r"longer than timeout_s=0\.3"):
+            sandbox.convert(".html", slow, ReadingConfig(timeout_s=0.3))
+        assert sandbox.convert(".html", page, config) == "fine\n"
+        with pytest.raises(Unreadable, match=r"max_memory_mb|died"):
+            sandbox.convert(".html", "é".encode() * 2**28, config)
+        with pytest.raises(Unreadable, match="not readable as pdf"):
+            sandbox.convert(".pdf", b"%PDF", config)
+        assert sandbox.convert(".html", page, config) == "fine\n"
+    finally:
+        sandbox.close()

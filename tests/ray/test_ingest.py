@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from data_pipelines.config import ChunkingConfig, IngestConfig
-from data_pipelines.ingest_job import RunOptions, run_ingest
+from data_pipelines.ingest_inputs import RunOptions
+from data_pipelines.ingest_job import run_ingest
 from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.quarantine import read_quarantine
@@ -174,7 +175,7 @@ if moment == "data written, not committed":
     kb_module.merge_rows = write_data_then_kill
 elif moment == "committed, not indexed":
     KnowledgeBase.optimize = kill
-found = [item for file in find_files([folder])[0] for item in read_file(file, 1)]
+found = [item for file in find_files([folder])[0] for item in read_file(file)]
 documents = [item for item in found if isinstance(item, Document)]
 ingest_documents(documents, KnowledgeBase.open(store), Embedder.load())
 """

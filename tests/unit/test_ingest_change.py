@@ -13,7 +13,8 @@ import data_pipelines.ingest_job as job
 from data_pipelines.config import ChunkingConfig, IngestConfig
 from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest import ingest_documents, stored_chunking
-from data_pipelines.ingest_job import RunOptions, run_ingest
+from data_pipelines.ingest_inputs import RunOptions
+from data_pipelines.ingest_job import run_ingest
 from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.known_vectors import KnownVectors, text_key

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_pipelines.config import ReadingConfig
 from data_pipelines.quarantine import Rejected, read_quarantine, write_quarantine
 from data_pipelines.readers import read_file
 from data_pipelines.sources import SourceFile, find_files
@@ -17,7 +18,7 @@ from rayraft.records import Document
 def read(path: Path, content: str | bytes | None = None) -> list[Document | Rejected]:
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(read_file(SourceFile(str(path), path.name), max_file_mb=1))
+    return list(read_file(SourceFile(str(path), path.name), ReadingConfig(max_file_mb=1)))
 
 
 def document(path: Path, content: str | bytes) -> Document:
@@ -209,11 +210,6 @@ def test_paths_with_nothing_to_read_are_an_input_error(tmp_path: Path, names: li
 
     with pytest.raises(InputError):
         find_files([str(tmp_path / name) if name else name for name in names])
-
-
-def test_a_uri_as_a_path_says_that_only_local_files_are_read():
-    with pytest.raises(InputError, match=r"s3://bucket/docs.*only local paths"):
-        find_files(["s3://bucket/docs"])
 
 
 def test_quarantine_keeps_uri_reason_and_time_and_a_rerun_adds_nothing(tmp_path: Path):

@@ -118,6 +118,9 @@ class GeneratorConfig(Config):
     """Torch threads."""
     max_batch_size: int = Field(default=8, ge=1)
     """Concurrent requests that share one forward pass."""
+    max_batches: int = Field(default=2, ge=1, le=16)
+    """Batches that take turns with the model, step by step: a request that cannot join one that
+    runs (it came later, or has another adapter) need not wait for its end."""
     max_loaded_adapters: int = Field(default=4, ge=1)
     """Adapters held in memory; the one that was not used for longest goes."""
     scale: ScaleConfig = Field(

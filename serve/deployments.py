@@ -36,6 +36,7 @@ class Generator:
             model,
             AdapterLoader(store),
             max_batch_size=config.max_batch_size,
+            max_batches=config.max_batches,
             max_loaded_adapters=config.max_loaded_adapters,
             trusted_s=HEALTH_CHECK_PERIOD_S,
         )

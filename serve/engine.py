@@ -98,6 +98,8 @@ class TextEngine:
         trusted_s: So long after it finished a piece of work the engine is not probed.
     """
 
+    restart_helps = True
+
     def __init__(  # noqa: PLR0913 - settings
         self,
         model: LanguageModel,

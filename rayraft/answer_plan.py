@@ -53,7 +53,8 @@ def to_generate(plan: Plan, request: AskRequest, mix: MixConfig) -> GenerateRequ
     weight = mix.retrieval_weight if plan.retrieval_weight is None else plan.retrieval_weight
     sides = Sides(plan.adapter, reading, weight, mix.cosine_scale)
     views = make_views(plan.mode, request.question, plan.passages, sides)
-    return GenerateRequest(views, request.max_new_tokens, combine_of(plan.mode))
+    combine = combine_of(plan.mode)
+    return GenerateRequest(views, request.max_new_tokens, combine, request.deadline_at)
 
 
 def finish(plan: Plan, raw: str, usage: Usage, timings_ms: dict[str, float]) -> Answer:

@@ -20,6 +20,7 @@ from functools import partial
 
 from rayraft.answer_plan import AnswerSettings, Plan, finish, fit_plan, to_generate
 from rayraft.answer_text import AnswerStream
+from rayraft.deadlines import within
 from rayraft.errors import GenerationError, InputError, NotFoundError
 from rayraft.prompts import ABSTAIN, is_supported
 from rayraft.protocols import (
@@ -126,9 +127,10 @@ async def _plan(
             "mode raft needs an adapter and none is published; train one or use rag"
         )
     began = time.perf_counter()
-    found = await retrieve(
-        request.question, request.k, request.where, request.groups, request.min_kb_version
-    )
+    async with within(request.deadline_at, "retrieval"):
+        found = await retrieve(
+            request.question, request.k, request.where, request.groups, request.min_kb_version
+        )
     retrieved = ("retrieve", _ms_since(began))
     if mode != "auto":
         weights = request.adapter if mode in PASSAGE_MODES else None

@@ -8,6 +8,7 @@
     ├── ConcurrentWrite    another writer committed first and retries ran out   (exit 4, HTTP 409)
     ├── ClusterError       Ray could not be started or reached                  (exit 5)
     ├── VersionTimeout     `min_kb_version` was not reached in time             (HTTP 504)
+    ├── DeadlineExceeded   the request's own time limit has passed              (HTTP 504)
     └── GenerationError    the generator could not answer                       (HTTP 503)
 
 Everything else is a defect and propagates.
@@ -64,6 +65,12 @@ class ClusterError(RayraftError):
 
 class VersionTimeout(RayraftError):
     """The asked-for knowledge base version did not arrive within the time limit."""
+
+    http_status = 504
+
+
+class DeadlineExceeded(RayraftError):
+    """The request's time limit has passed; whatever worked for it has stopped."""
 
     http_status = 504
 

@@ -35,6 +35,9 @@ class AskRequest(Record):
     """Whether an answer that no quote supports becomes an abstention."""
     retrieval_weight: float | None = Field(default=None, ge=0, le=1)
     """Mode blend: share of the side that sees passages; None takes the configured one."""
+    deadline_at: float | None = None
+    """Time (seconds since 1970) at which the answer is given up; it travels to every stage. The
+    machines' clocks are taken to agree."""
     reading_adapter: str | None = None
     """Mode blend: adapter of the side that sees passages; None is the base model. `adapter` is that
     of the other side."""
@@ -102,6 +105,8 @@ class GenerateRequest:
     views: tuple[View, ...]
     max_new_tokens: int = 96
     combine: Combine = "blend"
+    deadline_at: float | None = None
+    """As in `AskRequest`."""
 
     @classmethod
     def of(

@@ -1,10 +1,29 @@
-"""A request to a text model in this process: one prompt, or several combined."""
+"""What is asked of a text model in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rayraft.prompts import Message
 from rayraft.protocols import Combine, GenerateRequest, View
+
+
+def always() -> bool:
+    """Yes: somebody waits until the end."""
+    return True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One output to be written in a batch, and who waits for it."""
+
+    messages: list[Message]
+    max_new_tokens: int = 96
+    on_text: Callable[[str], None] | None = None
+    """Takes the text piece by piece, in the thread that writes; joined, the pieces are the output's
+    text."""
+    wanted: Callable[[], bool] = always
+    """Asked before each token; once it says no, no more are written for this row."""
 
 
 class Writer(Protocol):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
@@ -144,9 +145,16 @@ class _Routes:
             min_kb_version=options.min_kb_version,
             max_new_tokens=min(asked or limit, limit),
             require_grounding=options.require_grounding,
+            deadline_at=self._deadline(request),
             retrieval_weight=options.retrieval_weight,
             reading_adapter=options.reading_adapter,
         )
+
+    def _deadline(self, request: ChatRequest) -> float | None:
+        """When every stage gives up; a stream has no end of its own, only a time for each piece."""
+        limit = None if request.stream else self._config.request_timeout_s
+        given = [each for each in (limit, request.rayraft.timeout_s) if each is not None]
+        return time.time() + min(given) if given else None
 
     def _groups(self, claimed: list[str] | None) -> tuple[str, ...]:
         """The groups of a request; what a client claims counts only if it is to be trusted."""

@@ -2,14 +2,15 @@
 
 Not `ray.serve.batch`: that one closes a batch after a fixed wait even while the engine is busy,
 so under load it queues many small batches behind its semaphore; it also mixes calls that cannot
-share a forward pass (other adapter, other length). This one never waits while the engine is free.
+share a forward pass (another adapter). This one never waits while the engine is free, and runs a
+few batches side by side, so that what cannot share a batch need not wait for its end.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 K = TypeVar("K", bound=Hashable)
 X = TypeVar("X")
@@ -24,30 +25,42 @@ class _Waiting(Generic[K, X, Y]):
 
 
 class Batcher(Generic[K, X, Y]):
-    """Runs items with equal keys together, at most `max_batch_size` at once, first come first."""
+    """Runs items with equal keys together, at most `max_batch_size` at once, first come first.
+
+    Args:
+        run: Makes the results of one batch; one of them may be an error, for its caller alone.
+        max_batch_size: Items of a batch.
+        max_batches: Batches that run at the same time.
+    """
 
     def __init__(
-        self, run: Callable[[K, list[X]], Awaitable[list[Y]]], max_batch_size: int
+        self,
+        run: Callable[[K, list[X]], Awaitable[Sequence[Y | BaseException]]],
+        max_batch_size: int,
+        max_batches: int = 1,
     ) -> None:
         self._run = run
         self._max_batch_size = max_batch_size
+        self._max_batches = max_batches
         self._waiting: deque[_Waiting[K, X, Y]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._workers: set[asyncio.Task[None]] = set()
 
     async def submit(self, key: K, item: X) -> Y:
         """The result for `item`; raises what `run` raised for its batch."""
         waiting: _Waiting[K, X, Y] = _Waiting(key, item, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+        if len(self._workers) < self._max_batches:
+            self._workers.add(asyncio.create_task(self._work()))
         return await waiting.result
 
     async def _work(self) -> None:
         await asyncio.sleep(0)  # let calls that are ready in this turn of the loop join
-        while self._waiting:
-            batch = self._next_batch()
-            if batch:
+        try:
+            while batch := self._next_batch():
                 await self._run_batch(batch)
+        finally:
+            # Here, not in a callback: a call that comes before that would wait for nobody.
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _next_batch(self) -> list[_Waiting[K, X, Y]]:
         batch: list[_Waiting[K, X, Y]] = []
@@ -72,5 +85,9 @@ class Batcher(Generic[K, X, Y]):
                     waiting.result.set_exception(exc)
             return
         for waiting, result in pairs:
-            if not waiting.result.done():
+            if waiting.result.done():
+                continue
+            if isinstance(result, BaseException):
+                waiting.result.set_exception(result)
+            else:
                 waiting.result.set_result(result)

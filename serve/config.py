@@ -1,6 +1,6 @@
 """The service's configuration: the `args:` of `serve/app.yaml`, one section per deployment."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from rayraft.config import Config
 from rayraft.prompt_budget import PromptBudget
 from rayraft.router import RouterConfig
 from rayraft.views import MixConfig
+from serve.engine_config import OpenAIConfig
 
 
 class ScaleConfig(Config):
@@ -110,6 +111,10 @@ class RetrieverConfig(Config):
 class GeneratorConfig(Config):
     """The deployment that writes."""
 
+    engine: Literal["transformers", "openai"] = "transformers"
+    """`transformers`: in this process; `openai`: an OpenAI-compatible endpoint."""
+    openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
+    """The endpoint of engine `openai`, for which the model's settings below mean nothing."""
     base_model: str = "mini"
     """`mini`, a folder, or a model of the hub."""
     device: str = "auto"
@@ -118,11 +123,20 @@ class GeneratorConfig(Config):
     """Torch threads."""
     max_batch_size: int = Field(default=8, ge=1)
     """Concurrent requests that share one forward pass."""
+    max_batches: int = Field(default=2, ge=1, le=16)
+    """Batches that take turns with the model, step by step: a request that cannot join one that
+    runs (it came later, or has another adapter) need not wait for its end."""
     max_loaded_adapters: int = Field(default=4, ge=1)
     """Adapters held in memory; the one that was not used for longest goes."""
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=2, max_ongoing_requests=32, num_cpus=0.5)
     )
+
+    @model_validator(mode="after")
+    def _endpoint_is_said(self) -> "GeneratorConfig":
+        if self.engine == "openai" and not (self.openai.base_url and self.openai.served_model):
+            raise ValueError("engine=openai: needs openai.base_url and openai.served_model")
+        return self
 
 
 class WriterConfig(Config):

@@ -19,9 +19,10 @@ from rayraft.answering import (
     answer_stream,
 )
 from rayraft.records import Answer
-from serve.adapters import AdapterCatalog, AdapterLoader
-from serve.config import HEALTH_CHECK_PERIOD_S, AnsweringConfig, ApiConfig, GeneratorConfig
-from serve.engine import LanguageModel, TextEngine, load_model
+from serve.adapters import AdapterCatalog
+from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
+from serve.engine import LanguageModel, load_model
+from serve.engines import open_engine
 from serve.handles import HandleService, result_of, stream_of
 from serve.service import Search
 
@@ -30,15 +31,7 @@ class Generator:
     """Writes outputs with the base model and the published adapters."""
 
     def __init__(self, config: GeneratorConfig, store: str) -> None:
-        model = self.load_model(config)
-        self._base_digest = model.base_digest
-        self._engine = TextEngine(
-            model,
-            AdapterLoader(store),
-            max_batch_size=config.max_batch_size,
-            max_loaded_adapters=config.max_loaded_adapters,
-            trusted_s=HEALTH_CHECK_PERIOD_S,
-        )
+        self._engine, self._base_digest = open_engine(config, store, self.load_model)
 
     @staticmethod
     def load_model(config: GeneratorConfig) -> LanguageModel:
@@ -59,13 +52,17 @@ class Generator:
         return self._base_digest
 
     async def ready(self) -> bool:
-        """True if the model has written a token within the last seconds."""
+        """True if the model has written a token lately, or its endpoint answers."""
         await self._engine.check()
         return True
 
     async def check_health(self) -> None:
-        """Passes while the model makes progress; an idle one has to write a token."""
-        await self._engine.check()
+        """Passes while the model makes progress; an idle one has to write a token.
+
+        A failing endpoint elsewhere is no reason to replace this replica: `ready` tells of it.
+        """
+        if self._engine.restart_helps:
+            await self._engine.check()
 
 
 class Router:

@@ -8,9 +8,9 @@ from data_pipelines.open_retriever import open_retriever
 from data_pipelines.published_adapters import fitting_adapters
 from rayraft.answering import AskRequest, GeneratedPiece, GenerateRequest, answer
 from rayraft.records import Answer
-from serve.adapters import AdapterCatalog, AdapterLoader
+from serve.adapters import AdapterCatalog
 from serve.config import AppConfig
-from serve.engine import TextEngine, load_model
+from serve.engines import open_engine
 
 
 async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -> Answer:
@@ -22,10 +22,9 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
     kb = KnowledgeBase.open(store)
     retriever = open_retriever(kb, settings.retriever.retrieval)
     answering = settings.answering
-    model = load_model(settings.generator)
-    engine = TextEngine(model, AdapterLoader(store))
+    engine, base_digest = open_engine(settings.generator, store)
     catalog = AdapterCatalog(
-        lambda: fitting_adapters(store, model.base_digest),
+        lambda: fitting_adapters(store, base_digest),
         answering.default_adapter,
         answering.adapter_poll_s,
     )

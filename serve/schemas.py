@@ -31,6 +31,8 @@ class AskOptions(_Strict):
     groups: list[str] | None = None
     min_kb_version: int | None = Field(default=None, ge=0)
     mode: str | None = None
+    timeout_s: float | None = Field(default=None, gt=0, le=3600)
+    """Give up after so long, in every stage; at most the service's own limit unless streamed."""
     require_grounding: bool = False
     """An answer that no quote supports becomes an abstention."""
     retrieval_weight: float | None = Field(default=None, ge=0, le=1)

@@ -4,9 +4,8 @@ PEFT only warns about adapter weights that are missing and says nothing of the b
 trained on; a wrong adapter then answers like the base. Here it is refused.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
@@ -19,6 +18,9 @@ from rayraft.manifests import MANIFEST, check_adapter, check_file, parse_manifes
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
+_UNKNOWN: Final = object()
+"""In place of an adapter's name, when layers were added or removed since one was chosen."""
+
 
 class Adapters:
     """The adapters of one model. Not safe for threads: its user holds a lock."""
@@ -27,6 +29,7 @@ class Adapters:
         self._model = model
         self._digests = (base_digest, prompt_digest)
         self._peft: PeftModel | None = None
+        self._active: str | object | None = _UNKNOWN
 
     @property
     def names(self) -> list[str]:
@@ -43,6 +46,7 @@ class Adapters:
         config, tensors = _read(folder, *self._digests)
         if name in self.names:
             self.unload(name)
+        self._active = _UNKNOWN
         if self._peft is None:
             self._peft = PeftModel(
                 self._model, config, adapter_name=name, autocast_adapter_dtype=False
@@ -64,6 +68,7 @@ class Adapters:
         """
         if self._peft is None or name not in self.names:
             raise NotFoundError(self._unknown(name))
+        self._active = _UNKNOWN
         if len(self.names) > 1:
             self._peft.set_adapter(next(n for n in self.names if n != name), inference_mode=True)
             self._peft.delete_adapter(name)
@@ -71,24 +76,22 @@ class Adapters:
             self._peft.unload()
             self._peft = None
 
-    @contextmanager
-    def use(self, name: str | None) -> Iterator[None]:
-        """The model answers with this adapter, or as the base model for None.
+    def use(self, name: str | None) -> None:
+        """From now on the model answers with this adapter, or as the base model for None.
 
         Raises:
             NotFoundError: No such adapter is loaded.
         """
-        if name is None:
-            if self._peft is None:
-                yield
-            else:
-                with self._peft.disable_adapter():
-                    yield
-            return
-        if self._peft is None or name not in self.names:
+        if name is not None and name not in self.names:
             raise NotFoundError(self._unknown(name))
-        self._peft.set_adapter(name, inference_mode=True)
-        yield
+        if self._peft is None or name == self._active:
+            return
+        if name is None:
+            self._peft.base_model.disable_adapter_layers()
+        else:
+            self._peft.base_model.enable_adapter_layers()
+            self._peft.set_adapter(name, inference_mode=True)
+        self._active = name
 
     def _unknown(self, name: str) -> str:
         return f"adapter {name!r}: not loaded; loaded are {', '.join(self.names) or 'none'}"

@@ -12,7 +12,6 @@ more is computed.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
@@ -23,8 +22,8 @@ from rayraft.models.mixing import log_shares, mix, sequence_score
 from rayraft.prompts import ANSWER, parse_answer
 from rayraft.protocols import Combine
 
-Use = Callable[[str | None], AbstractContextManager[None]]
-"""Makes an adapter answer (None: the base model) inside the context."""
+Use = Callable[[str | None], None]
+"""Makes an adapter answer from now on (None: the base model); others may take their turn before."""
 
 
 @dataclass
@@ -101,8 +100,8 @@ def combine_drafts(
         best = int(shares.argmax())
         return drafts[best].tokens
     for draft in drafts:
-        with reader.use(draft.adapter):
-            draft.decoding = reader.begin(draft)
+        reader.use(draft.adapter)
+        draft.decoding = reader.begin(draft)
     if combine == "rag_sequence":
         answer, scores = _likeliest(drafts, shares, reader)
     else:
@@ -119,8 +118,8 @@ def _likeliest(drafts: Sequence[Draft], shares: Tensor, reader: Reader) -> tuple
         rows = []
         for draft in drafts:
             assert draft.decoding is not None
-            with reader.use(draft.adapter):
-                rows.append(draft.decoding.score(candidate).cpu())
+            reader.use(draft.adapter)
+            rows.append(draft.decoding.score(candidate).cpu())
         scored.append(torch.stack(rows))
     best = max(range(len(candidates)), key=lambda i: float(sequence_score(scored[i], shares)))
     return candidates[best], scored[best].sum(-1)
@@ -141,6 +140,6 @@ def _mixed(
             break
         for draft in drafts:
             assert draft.decoding is not None
-            with reader.use(draft.adapter):
-                draft.decoding.feed([token])
+            reader.use(draft.adapter)
+            draft.decoding.feed([token])
     return answer, scores

@@ -1,13 +1,13 @@
-"""What greedy generation reports: the output, pieces of text; and the stop."""
+"""What greedy generation is asked for and reports: outputs, and their text as it is written."""
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from transformers import StoppingCriteria
-from transformers.generation.streamers import BaseStreamer
+
+from rayraft.models.codec import Codec
+from rayraft.writing import Row
 
 
 @dataclass(frozen=True)
@@ -21,65 +21,89 @@ class Generated:
     """The end token included."""
 
 
-class Stop(StoppingCriteria):
-    """Ends generation from another thread."""
+class TextDeltas:
+    """Tokens to pieces of text.
 
-    def __init__(self) -> None:
-        self.wanted = threading.Event()
+    The last word is held back, because the next token may go on with it or change how it ends.
+    """
+
+    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+        self._decode = decode
+        self._given = ""
+
+    def feed(self, tokens: list[int]) -> str:
+        """The text that became certain, given all tokens so far."""
+        text = self._decode(tokens)
+        ready = text[: text.rfind(" ") + 1].rstrip()
+        return self._give(ready) if ready.startswith(self._given) else ""
+
+    def finish(self, tokens: list[int]) -> str:
+        """The rest, given all tokens there are."""
+        return self._give(self._decode(tokens))
+
+    def _give(self, text: str) -> str:
+        delta = text[len(self._given) :]
+        self._given += delta
+        return delta
+
+
+class RowWatch(StoppingCriteria):
+    """Follows a batch token by token: hands out each row's text, ends rows that nobody waits for.
+
+    Transformers asks it after every step which rows are done.
+    """
+
+    def __init__(
+        self, rows: list[Row], start: int, codec: Codec, between: Callable[[], None]
+    ) -> None:
+        """Begins.
+
+        Args:
+            rows: The batch.
+            start: Tokens before the outputs' first ones.
+            codec: Of the model.
+            between: Called between two steps.
+        """
+        self._rows = rows
+        self._start = start
+        self._codec = codec
+        self._between = between
+        self._deltas = [TextDeltas(codec.decode) for _ in rows]
+        self._done = [False] * len(rows)
+        self.tokens: list[list[int]] = [[] for _ in rows]
+        """Each row's output so far."""
 
     def __call__(
         self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object
     ) -> object:
-        """True for every row once it is wanted."""
-        return torch.full((len(input_ids),), self.wanted.is_set(), device=input_ids.device)
+        """Bool [rows]: which are done."""
+        self.see(input_ids)
+        if not all(self._done):
+            self._between()
+        return torch.tensor(self._done, device=input_ids.device)
 
+    def see(self, sequences: torch.Tensor) -> None:
+        """Takes note of sequences int64 [rows, start + written so far]."""
+        for row, output in enumerate(sequences[:, self._start :].tolist()):
+            if not self._done[row]:
+                self._follow(row, output)
 
-class TokenQueue(BaseStreamer):
-    """Hands tokens from the generating thread to the one that reads them."""
+    def finish(self) -> list[list[int]]:
+        """The outputs; hands out what text was held back."""
+        for row, deltas, tokens in zip(self._rows, self._deltas, self.tokens, strict=True):
+            self._hand_out(row, deltas.finish(tokens))
+        return self.tokens
 
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
-        self._prompt_seen = False
+    def _follow(self, number: int, output: list[int]) -> None:
+        row = self._rows[number]
+        tokens = self._codec.until_end(output)[: row.max_new_tokens]
+        self.tokens[number] = tokens
+        ended = bool(tokens) and tokens[-1] in self._codec.end_ids
+        self._done[number] = ended or len(tokens) >= row.max_new_tokens or not row.wanted()
+        if row.on_text is not None:
+            self._hand_out(row, self._deltas[number].feed(tokens))
 
-    def put(self, value: torch.Tensor) -> None:
-        """Called by `generate`, first with the prompt."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
-            return
-        for token in value.flatten().tolist():
-            self._queue.put(token)
-
-    def end(self) -> None:
-        """Called by `generate`; the thread that runs it closes the queue itself."""
-
-    def close(self, error: BaseException | None) -> None:
-        """Ends the reader's loop, with the error if there is one."""
-        self._queue.put(error)
-
-    def __iter__(self) -> Iterator[int]:
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-
-def text_deltas(tokens: Iterator[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
-    """Pieces of text that together are `decode(all tokens)`.
-
-    The last word is held back, because the next token may go on with it or change how it ends.
-    """
-    seen: list[int] = []
-    given = ""
-    for token in tokens:
-        seen.append(token)
-        text = decode(seen)
-        ready = text[: text.rfind(" ") + 1].rstrip()
-        if len(ready) > len(given) and ready.startswith(given):
-            yield ready[len(given) :]
-            given = ready
-    rest = decode(seen)[len(given) :]
-    if rest:
-        yield rest
+    @staticmethod
+    def _hand_out(row: Row, text: str) -> None:
+        if text and row.on_text is not None:
+            row.on_text(text)

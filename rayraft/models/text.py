@@ -1,8 +1,6 @@
 """The text model: prompts in, text out, with any of the loaded adapters. Greedy, so repeatable."""
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +14,18 @@ from rayraft.models.batching import length_batches
 from rayraft.models.codec import Codec
 from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning
 from rayraft.models.decoding import Decoding
-from rayraft.models.generation import Generated, Stop, TokenQueue, text_deltas
+from rayraft.models.generation import Generated, RowWatch
+from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
 from rayraft.protocols import Combine, View
+from rayraft.writing import Row, always
 
 BATCH_TOKENS = 8192
 """Padded prompt tokens of one forward pass."""
 
 
 class TextModel:
-    """A causal or sequence-to-sequence model and its adapters; calls take turns."""
+    """A causal or sequence-to-sequence model and its adapters; calling threads take turns."""
 
     def __init__(self, base: BaseModel, digest: str, device: str) -> None:
         self.base_digest = digest
@@ -35,7 +35,7 @@ class TextModel:
         self._model: Any = base.model.to(self._device).eval()  # type: ignore[arg-type]
         self._adapters = Adapters(base.model, digest, prompt_digest())
         self._draft_tokens: int | None = getattr(base.model, "draft_tokens", None)
-        self._lock = threading.Lock()
+        self._turns = Turns()
 
     @classmethod
     def load(
@@ -71,7 +71,7 @@ class TextModel:
     @property
     def adapters(self) -> list[str]:
         """Names of the loaded adapters."""
-        with self._lock:
+        with self._turns:
             return self._adapters.names
 
     def load_adapter(self, name: str, path: Path) -> None:
@@ -80,7 +80,7 @@ class TextModel:
         Raises:
             ArtifactMismatch: It does not belong to this model and these prompts.
         """
-        with self._lock:
+        with self._turns:
             self._adapters.load(name, Path(path))
 
     def unload_adapter(self, name: str) -> None:
@@ -89,7 +89,7 @@ class TextModel:
         Raises:
             NotFoundError: It is not loaded.
         """
-        with self._lock:
+        with self._turns:
             self._adapters.unload(name)
 
     def generate(
@@ -105,53 +105,36 @@ class TextModel:
             NotFoundError: The adapter is not loaded.
             InputError: A prompt and its output are longer than the model's context.
         """
-        rendered = [self._codec.render(prompt, max_new_tokens) for prompt in prompts]
-        outputs: dict[int, Generated] = {}
-        for rows in length_batches([len(ids) for ids in rendered], BATCH_TOKENS):
-            with self._answering(adapter):
-                made = self._generate_batch([rendered[row] for row in rows], max_new_tokens)
-            outputs.update(zip(rows, made, strict=True))
-        return [outputs[row] for row in range(len(prompts))]
+        return self.generate_rows([Row(p, max_new_tokens) for p in prompts], adapter=adapter)
 
-    def stream(
-        self, prompt: list[Message], *, adapter: str | None = None, max_new_tokens: int = 96
-    ) -> Iterator[str | Generated]:
-        """Pieces of the output's text as they are written, then the output as a whole.
+    def generate_rows(self, rows: Sequence[Row], *, adapter: str | None = None) -> list[Generated]:
+        """One output a row, in order; each row's text is handed out while it is written.
 
-        Closing the iterator stops the model.
+        Several threads may call this at the same time: they take turns after every step.
 
         Raises:
             NotFoundError: The adapter is not loaded.
-            InputError: Prompt and output are longer than the model's context.
+            InputError: A prompt and its output are longer than the model's context.
         """
-        ids = self._codec.render(prompt, max_new_tokens)
-        tokens, stop = TokenQueue(), Stop()
-        made: list[Generated] = []
-
-        def write() -> None:
-            error: BaseException | None = None
-            try:
-                with self._answering(adapter):
-                    watched = {
-                        "streamer": tokens,
-                        "stopping_criteria": StoppingCriteriaList([stop]),
-                    }
-                    made.extend(self._generate_batch([ids], max_new_tokens, **watched))
-            except BaseException as exc:  # the reading thread raises it
-                error = exc
-            tokens.close(error)
-
-        thread = threading.Thread(target=write, name="text-stream", daemon=True)
-        thread.start()
-        try:
-            yield from text_deltas(iter(tokens), self._codec.decode)
-            yield from made
-        finally:
-            stop.wanted.set()
-            thread.join()
+        rendered = [self._codec.render(row.messages, row.max_new_tokens) for row in rows]
+        outputs: dict[int, Generated] = {}
+        for numbers in length_batches([len(ids) for ids in rendered], BATCH_TOKENS):
+            with self._turns, torch.inference_mode():
+                tokens = self._write(
+                    [rows[n] for n in numbers], [rendered[n] for n in numbers], adapter
+                )
+            for n, written in zip(numbers, tokens, strict=True):
+                text = self._codec.decode(written)
+                outputs[n] = Generated(text, len(rendered[n]), len(written))
+        return [outputs[n] for n in range(len(rows))]
 
     def generate_combined(
-        self, views: Sequence[View], combine: Combine, *, max_new_tokens: int = 96
+        self,
+        views: Sequence[View],
+        combine: Combine,
+        *,
+        max_new_tokens: int = 96,
+        wanted: Callable[[], bool] | None = None,
     ) -> Generated:
         """One output for several prompts, by the mixture of their distributions.
 
@@ -161,18 +144,18 @@ class TextModel:
             NotFoundError: An adapter is not loaded.
             InputError: A prompt and its output are longer than the model's context.
         """
-        with self._lock, torch.inference_mode():
-            drafts = [self._draft(view, max_new_tokens) for view in views]
-            reader = Reader(self._begin, self._adapters.use, self._codec.end_ids)
+        rows = [Row(v.messages, max_new_tokens, None, wanted or always) for v in views]
+        with self._turns, torch.inference_mode():
+            drafts = [self._draft(view, row) for view, row in zip(views, rows, strict=True)]
+            reader = Reader(self._begin, self._take_turn, self._codec.end_ids)
             tokens = combine_drafts(drafts, combine, reader, max_new_tokens)
         read = sum(len(draft.prompt) for draft in drafts)
         written = sum(len(draft.tokens) for draft in drafts)
         return Generated(self._codec.decode(tokens), read, written)
 
-    def _draft(self, view: View, max_new_tokens: int) -> Draft:
-        ids = self._codec.render(view.messages, max_new_tokens)
-        with self._adapters.use(view.adapter):
-            (tokens,) = self._generate_tokens([ids], max_new_tokens)
+    def _draft(self, view: View, row: Row) -> Draft:
+        ids = self._codec.render(row.messages, row.max_new_tokens)
+        (tokens,) = self._write([row], [ids], view.adapter)
         reasoning = split_reasoning(tokens, self._codec.decode)
         text = self._codec.decode(tokens)
         return Draft(view.adapter, view.weight, ids, tokens, text, reasoning)
@@ -180,31 +163,27 @@ class TextModel:
     def _begin(self, draft: Draft) -> Decoding:
         return Decoding(self._model, draft.prompt, draft.tokens[: draft.reasoning])
 
-    @contextmanager
-    def _answering(self, adapter: str | None) -> Iterator[None]:
-        with self._lock, torch.inference_mode(), self._adapters.use(adapter):
-            yield
+    def _take_turn(self, adapter: str | None) -> None:
+        """Between two steps: others go first, then `adapter` answers."""
+        self._turns.pass_on()
+        self._adapters.use(adapter)
 
-    def _generate_batch(
-        self, rows: list[list[int]], max_new_tokens: int, **watched: Any
-    ) -> list[Generated]:
-        outputs = self._generate_tokens(rows, max_new_tokens, **watched)
-        return [
-            Generated(self._codec.decode(tokens), len(ids), len(tokens))
-            for ids, tokens in zip(rows, outputs, strict=True)
-        ]
-
-    def _generate_tokens(
-        self, rows: list[list[int]], max_new_tokens: int, **watched: Any
+    def _write(
+        self, rows: list[Row], prompts: list[list[int]], adapter: str | None
     ) -> list[list[int]]:
-        inputs = {k: v.to(self._device) for k, v in self._codec.inputs(rows).items()}
+        """The output tokens of each row."""
+        inputs = {k: v.to(self._device) for k, v in self._codec.inputs(prompts).items()}
+        start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
+        watch = RowWatch(rows, start, self._codec, lambda: self._take_turn(adapter))
+        self._adapters.use(adapter)
+        longest = max(row.max_new_tokens for row in rows)
         sequences = self._model.generate(
             **inputs,
-            generation_config=self._settings(max_new_tokens, len(rows)),
-            **watched,
+            generation_config=self._settings(longest, len(rows)),
+            stopping_criteria=StoppingCriteriaList([watch]),
         )
-        start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
-        return [self._codec.until_end(output[start:]) for output in sequences.tolist()]
+        watch.see(sequences)
+        return watch.finish()
 
     def _settings(self, max_new_tokens: int, rows: int) -> GenerationConfig:
         return GenerationConfig(  # type: ignore[no-untyped-call]

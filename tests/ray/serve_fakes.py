@@ -108,18 +108,21 @@ class ScriptedModel:
     def unload_adapter(self, name):
         self.adapters.remove(name)
 
-    def generate(self, prompts, *, adapter=None, max_new_tokens=96):
+    def generate_rows(self, rows, *, adapter=None):
         assert adapter is None or adapter in self.adapters
-        if any("slow" in prompt[-1]["content"].rsplit("Question:", 1)[1] for prompt in prompts):
+        if any("slow" in row.messages[-1]["content"].rsplit("Question:", 1)[1] for row in rows):
             time.sleep(1)
-        return [Output(self._write(prompt, adapter)) for prompt in prompts]
+        outputs = [Output(self._write(row.messages, adapter)) for row in rows]
+        for start in range(0, max(len(output.text) for output in outputs), 5):
+            time.sleep(0.005 * any(row.on_text is not None for row in rows))
+            for row, output in zip(rows, outputs, strict=True):
+                if row.on_text is not None and start < len(output.text):
+                    row.on_text(output.text[start : start + 5])
+        return outputs
 
-    def stream(self, prompt, *, adapter=None, max_new_tokens=96):
-        text = self._write(prompt, adapter)
-        for start in range(0, len(text), 5):
-            time.sleep(0.005)
-            yield text[start : start + 5]
-        yield Output(text)
+    def generate_combined(self, views, combine, *, max_new_tokens=96, wanted=None):
+        best = max(views, key=lambda view: view.weight)
+        return Output(self._write(best.messages, best.adapter))
 
     def _write(self, prompt, adapter):
         shown, _, question = prompt[-1]["content"].rpartition("Question:")

@@ -1,81 +1,14 @@
-"""Batching and the engine, with fake models."""
+"""The engine with a fake model: batches, streams, leaving, time limits, adapters."""
 
 import asyncio
-import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from rayraft.errors import InputError
-from rayraft.protocols import GenerateRequest
-from serve.batching import Batcher
+from rayraft.errors import DeadlineExceeded, InputError
+from rayraft.protocols import GenerateRequest, View
 from serve.engine import TextEngine
-
-
-def run_batches(calls, max_batch_size=4, run=None):
-    """(batches as run, results) of concurrent `calls` of (key, item)."""
-    batches = []
-
-    async def default(key, items):
-        batches.append((key, list(items)))
-        await asyncio.sleep(0.01)
-        return [item * 10 for item in items]
-
-    async def go():
-        batcher = Batcher(run or default, max_batch_size)
-        return await asyncio.gather(
-            *(batcher.submit(key, item) for key, item in calls), return_exceptions=True
-        )
-
-    return batches, asyncio.run(go())
-
-
-def test_concurrent_calls_share_a_batch_and_get_their_own_result():
-    batches, results = run_batches([("a", n) for n in range(4)])
-    assert batches == [("a", [0, 1, 2, 3])]
-    assert results == [0, 10, 20, 30]
-
-
-def test_batches_never_mix_keys_nor_exceed_the_size():
-    calls = [("a" if n % 2 else "b", n) for n in range(12)]
-    batches, results = run_batches(calls, max_batch_size=3)
-    assert results == [n * 10 for _, n in calls]
-    assert all(len(items) <= 3 for _, items in batches)
-    assert all({("a" if n % 2 else "b") for n in items} == {key} for key, items in batches)
-    assert len(batches) == 4
-
-
-def test_a_failed_batch_fails_its_callers_and_nobody_else():
-    async def run(key, items):
-        if key == "bad":
-            raise InputError("no")
-        return items
-
-    _, results = run_batches([("bad", 1), ("good", 2), ("bad", 3)], run=run)
-    assert isinstance(results[0], InputError) and isinstance(results[2], InputError)
-    assert results[1] == 2
-
-
-def test_a_caller_that_went_away_costs_no_work():
-    ran = []
-
-    async def run(key, items):
-        ran.extend(items)
-        await asyncio.sleep(0.02)
-        return items
-
-    async def go():
-        batcher = Batcher(run, 1)
-        first = asyncio.create_task(batcher.submit("a", 1))
-        left = asyncio.create_task(batcher.submit("a", 2))
-        last = asyncio.create_task(batcher.submit("a", 3))
-        await asyncio.sleep(0.005)
-        left.cancel()
-        return await first, await last
-
-    assert asyncio.run(go()) == (1, 3)
-    assert ran == [1, 3]
 
 
 @dataclass
@@ -86,11 +19,13 @@ class Output:
 
 
 class FakeModel:
+    """Writes a word a step for every row: `adapter:question`, then numbers."""
+
     base_digest = "fake"
 
     def __init__(self):
-        self.batches, self.adapters, self.threads, self.pieces_given = [], [], set(), 0
-        self.fails = False
+        self.batches, self.adapters, self.steps = [], [], []
+        self.fails, self.refuses = False, None
 
     def load_adapter(self, name, path):
         self.adapters.append(name)
@@ -98,22 +33,29 @@ class FakeModel:
     def unload_adapter(self, name):
         self.adapters.remove(name)
 
-    def generate(self, prompts, *, adapter=None, max_new_tokens=96):
-        self.threads.add(threading.current_thread().name)
-        self.batches.append((len(prompts), adapter))
-        time.sleep(0.02)
-        if self.fails:
-            raise RuntimeError("device lost")
-        return [Output(f"{adapter}:{prompt[0]['content']}") for prompt in prompts]
-
-    def stream(self, prompt, *, adapter=None, max_new_tokens=96):
-        for number in range(max_new_tokens):
-            self.pieces_given += 1
+    def generate_rows(self, rows, *, adapter=None):
+        asked = [row.messages[-1]["content"] for row in rows]
+        assert adapter is None or adapter in self.adapters
+        if self.refuses in asked:
+            raise InputError(f"{self.refuses} is too long")
+        self.batches.append((len(rows), adapter))
+        words = [[] for _ in rows]
+        ended = [False for _ in rows]
+        while not all(ended):
             time.sleep(0.002)
             if self.fails:
                 raise RuntimeError("device lost")
-            yield f"{number} "
-        yield Output("", prompt_tokens=7, completion_tokens=max_new_tokens)
+            for i, row in enumerate(rows):
+                if not ended[i]:
+                    self.steps.append(asked[i])
+                    words[i].append(f" {len(words[i])}" if words[i] else f"{adapter}:{asked[i]}")
+                    ended[i] = len(words[i]) >= row.max_new_tokens or not row.wanted()
+                    if row.on_text:
+                        row.on_text(words[i][-1])
+        return [Output("".join(each), 7, len(each)) for each in words]
+
+    def generate_combined(self, views, combine, *, max_new_tokens=96, wanted=None):
+        return Output(f"{combine} of {[view.adapter for view in views]}")
 
 
 def with_engine(use, **options):
@@ -129,8 +71,14 @@ def with_engine(use, **options):
     return model, asyncio.run(go())
 
 
-def ask(text="hi", adapter=None, max_new_tokens=8):
-    return GenerateRequest.of([{"role": "user", "content": text}], adapter, max_new_tokens)
+def ask(text="hi", adapter=None, max_new_tokens=1, deadline_at=None):
+    messages = [{"role": "user", "content": text}]
+    request = GenerateRequest.of(messages, adapter, max_new_tokens)
+    return replace(request, deadline_at=deadline_at)
+
+
+async def streamed(engine, request):
+    return [piece async for piece in engine.stream(request)]
 
 
 def test_engine_batches_what_waits_and_keeps_adapters_apart():
@@ -140,8 +88,7 @@ def test_engine_batches_what_waits_and_keeps_adapters_apart():
 
     model, texts = with_engine(use)
     assert texts == [f"{'x-v1' if n % 2 else None}:{n}" for n in range(8)]
-    assert sorted(model.batches, key=str) == [(4, "x-v1"), (4, None)] or len(model.batches) <= 3
-    assert len(model.threads) == 1
+    assert sorted(model.batches, key=str) == [(4, "x-v1"), (4, None)]
 
 
 def test_engine_keeps_the_adapters_used_last():
@@ -153,35 +100,115 @@ def test_engine_keeps_the_adapters_used_last():
     assert model.adapters == ["a-v1", "c-v1"]
 
 
-def test_a_stream_ends_with_the_token_counts():
+def test_an_adapter_in_use_is_not_forgotten():
     async def use(engine):
-        return [piece async for piece in engine.stream(ask(max_new_tokens=3))]
+        long = asyncio.create_task(engine.generate(ask("long", "a-v1", 200)))
+        await asyncio.sleep(0.02)
+        for adapter in ("b-v1", "c-v1"):
+            await engine.generate(ask("hi", adapter))
+            assert "a-v1" in engine._model.adapters
+        return (await long).text
 
-    _, pieces = with_engine(use)
-    assert "".join(piece.text for piece in pieces) == "0 1 2 "
+    model, text = with_engine(use, max_loaded_adapters=1)
+    assert text.startswith("a-v1:long 1") and len(model.adapters) == 1
+
+
+def test_streams_and_whole_answers_share_batches():
+    async def use(engine):
+        return await asyncio.gather(
+            streamed(engine, ask("a", None, 20)),
+            streamed(engine, ask("b", None, 20)),
+            engine.generate(ask("c", None, 3)),
+        )
+
+    model, (a, b, c) = with_engine(use)
+    assert model.batches == [(3, None)]
+    assert c.text == "None:c 1 2"
+    for name, pieces in (("a", a), ("b", b)):
+        assert "".join(p.text for p in pieces).startswith(f"None:{name} 1 2 3")
+        assert len(pieces) == 21 and pieces[-1].completion_tokens == 20
+    together = model.steps[:20]
+    assert abs(together.count("a") - together.count("b")) <= 1, "they progress side by side"
+
+
+def test_a_request_that_comes_later_does_not_wait_for_the_end_of_a_stream():
+    async def use(engine):
+        stream = asyncio.create_task(streamed(engine, ask("long", None, 300)))
+        await asyncio.sleep(0.02)
+        await engine.generate(ask("short", "x-v1", 2))
+        assert not stream.done()
+        stream.cancel()
+
+    with_engine(use)
+
+
+def test_a_stream_ends_with_the_token_counts():
+    _, pieces = with_engine(lambda engine: streamed(engine, ask("q", None, 3)))
+    assert "".join(piece.text for piece in pieces) == "None:q 1 2"
     assert (pieces[-1].prompt_tokens, pieces[-1].completion_tokens) == (7, 3)
 
 
-def test_leaving_a_stream_stops_the_model():
+@pytest.mark.parametrize("whole", [True, False])
+def test_who_leaves_costs_no_more_steps_and_the_others_go_on(whole):
     async def use(engine):
-        stream = engine.stream(ask(max_new_tokens=1000))
-        async for piece in stream:
-            assert piece.text == "0 "
-            break
-        await stream.aclose()
-        await engine.generate(ask(max_new_tokens=1))  # the thread is free again
-        return True
+        leaving = ask("leaving", None, 1000)
+        wait = engine.generate(leaving) if whole else streamed(engine, leaving)
+        task = asyncio.create_task(wait)
+        staying = asyncio.create_task(engine.generate(ask("staying", None, 30)))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        return (await staying).completion_tokens
 
-    model, _ = with_engine(use)
-    assert model.pieces_given < 50
+    model, tokens = with_engine(use, max_batches=1)
+    assert tokens == 30
+    assert model.steps.count("leaving") < 30
+    assert model.batches == [(2, None)]
+
+
+def test_a_request_past_its_time_is_given_up_running_or_waiting():
+    async def use(engine):
+        soon = time.time() + 0.03
+        running = engine.generate(ask("running", None, 1000, soon))
+        waiting = engine.generate(ask("waiting", "x-v1", 1000, soon))
+        results = await asyncio.gather(running, waiting, return_exceptions=True)
+        with pytest.raises(DeadlineExceeded):
+            await streamed(engine, ask("late", None, 5, time.time() - 1))
+        await engine.generate(ask("next"))
+        return results
+
+    model, results = with_engine(use, max_batches=1)
+    assert all(isinstance(result, DeadlineExceeded) for result in results)
+    assert model.steps.count("running") < 100
+    assert "waiting" not in model.steps and "late" not in model.steps
+
+
+def test_one_request_that_cannot_be_answered_leaves_its_batch_alone():
+    async def use(engine):
+        engine._model.refuses = "bad"
+        calls = [engine.generate(ask(name)) for name in ("good", "bad", "fine")]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    _, (good, bad, fine) = with_engine(use)
+    assert (good.text, fine.text) == ("None:good", "None:fine")
+    assert isinstance(bad, InputError)
+
+
+def test_several_prompts_become_one_answer():
+    request = GenerateRequest((View([], "a-v1", 0.5), View([], None, 0.5)), 8, "blend")
+
+    async def use(engine):
+        return await engine.generate(request), await streamed(engine, request)
+
+    model, (whole, pieces) = with_engine(use)
+    assert whole.text == "".join(p.text for p in pieces) == "blend of ['a-v1', None]"
+    assert model.adapters == ["a-v1"]
 
 
 def test_stream_raises_what_the_model_raised():
     async def use(engine):
         engine._model.fails = True
         with pytest.raises(RuntimeError, match="device lost"):
-            async for _ in engine.stream(ask(max_new_tokens=3)):
-                pass
+            await streamed(engine, ask())
         with pytest.raises(RuntimeError, match="device lost"):
             await engine.check()
         engine._model.fails = False

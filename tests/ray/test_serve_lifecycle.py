@@ -36,17 +36,15 @@ class SlowModel:
     def unload_adapter(self, name):
         raise AssertionError("no adapter is loaded")
 
-    def generate(self, prompts, *, adapter=None, max_new_tokens=96):
-        self.stuck.wait(10)
-        self.probes += 1
-        return [Output() for _ in prompts]
-
-    def stream(self, prompt, *, adapter=None, max_new_tokens=96):
-        for _ in range(max_new_tokens):
+    def generate_rows(self, rows, *, adapter=None):
+        self.probes += any(row.on_text is None for row in rows)
+        for step in range(max(row.max_new_tokens for row in rows)):
             time.sleep(0.01)
             self.stuck.wait(10)
-            yield "x"
-        yield Output()
+            for row in rows:
+                if row.wanted() and row.on_text and step < row.max_new_tokens:
+                    row.on_text("x")
+        return [Output() for _ in rows]
 
 
 async def drain(engine, pieces):

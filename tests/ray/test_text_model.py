@@ -1,7 +1,6 @@
 """Generation, streaming and adapters with tiny random models."""
 
 import json
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rayraft.models.base import base_digest
 from rayraft.models.text import TextModel
 from rayraft.prompts import Message, answer_messages, prompt_digest
 from rayraft.records import Passage
+from rayraft.writing import Row
 from tests.ray.tiny_models import save_causal, save_seq2seq
 
 KINDS = ["seq2seq", "causal"]
@@ -80,11 +80,20 @@ def test_an_output_does_not_depend_on_its_neighbours(model: TextModel) -> None:
 
 
 @both
-def test_stream_gives_the_same_text_in_pieces(model: TextModel) -> None:
-    for prompt in PROMPTS:
-        *pieces, whole = model.stream(prompt, max_new_tokens=8)
-        assert [whole] == model.generate([prompt], max_new_tokens=8)
-        assert "".join(map(str, pieces)) == model.generate([prompt], max_new_tokens=8)[0].text
+def test_streamed_pieces_join_to_the_text_whoever_shares_the_batch(model: TextModel) -> None:
+    whole = model.generate(PROMPTS, max_new_tokens=8)
+    pieces: list[list[str]] = [[] for _ in PROMPTS]
+    rows = [Row(p, 8, pieces[i].append) for i, p in enumerate(PROMPTS)]
+    assert model.generate_rows(rows) == whole
+    assert ["".join(each) for each in pieces] == [output.text for output in whole]
+    assert max(len(each) for each in pieces) > 3, "they came while it was written"
+
+
+@both
+def test_rows_of_one_batch_end_at_their_own_limits(model: TextModel) -> None:
+    rows = [Row(p, limit) for p, limit in zip(PROMPTS, (2, 8, 5), strict=True)]
+    alone = [model.generate([r.messages], max_new_tokens=r.max_new_tokens)[0] for r in rows]
+    assert model.generate_rows(rows) == alone
 
 
 def test_drafts_from_the_source_do_not_change_the_text() -> None:
@@ -100,25 +109,24 @@ def test_drafts_from_the_source_do_not_change_the_text() -> None:
     hook = model._model.decoder.register_forward_hook(lambda *_: passes.append(1))
     (drafted,) = model.generate([prompt])
     with_drafts = len(passes)
-    *pieces, streamed = model.stream(prompt)
+    pieces: list[str] = []
+    (streamed,) = model.generate_rows([Row(prompt, 96, pieces.append)])
     model._draft_tokens = None
     passes.clear()
     (plain,) = model.generate([prompt])
     hook.remove()
-    assert drafted == streamed and drafted.text == plain.text == "".join(map(str, pieces))
+    assert drafted == streamed and drafted.text == plain.text == "".join(pieces)
     assert with_drafts < len(passes) == plain.completion_tokens
 
 
-def test_leaving_a_stream_stops_the_model(model: TextModel) -> None:
+def test_a_row_that_nobody_wants_ends_and_its_neighbour_goes_on(model: TextModel) -> None:
     steps: list[int] = []
     hook = model._model.decoder.register_forward_hook(lambda *_: steps.append(1))
-    stream = model.stream(PROMPTS[1], max_new_tokens=4000)
-    assert next(stream)
-    assert isinstance(stream, Generator)
-    stream.close()
+    rows = [Row(PROMPTS[1], 4000, None, lambda: len(steps) < 3), Row(PROMPTS[0], 40)]
+    left, stayed = model.generate_rows(rows)
     hook.remove()
-    assert len(steps) < 3000
-    assert model.generate(PROMPTS[:1], max_new_tokens=2)  # the lock is free again
+    assert (left.completion_tokens, len(steps)) == (3, 40)
+    assert stayed == model.generate(PROMPTS[:1], max_new_tokens=40)[0]
 
 
 @both
@@ -163,9 +171,9 @@ def test_other_kinds_of_lora_are_loaded_and_used(
     assert model.generate(PROMPTS, max_new_tokens=8) == plain
 
 
-def test_unknown_adapter_of_a_stream_is_an_error_too(model: TextModel) -> None:
+def test_unknown_adapter_is_an_error(model: TextModel) -> None:
     with pytest.raises(NotFoundError, match="adapter 'x': not loaded"):
-        list(model.stream(PROMPTS[0], adapter="x"))
+        model.generate_rows([Row(PROMPTS[0])], adapter="x")
 
 
 def retouch(folder: Path, change: str) -> None:

@@ -1,0 +1,57 @@
+"""What every engine can do, and which one the configuration asks for."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from rayraft.protocols import GeneratedPiece, GenerateRequest
+from serve.adapters import AdapterLoader
+from serve.config import HEALTH_CHECK_PERIOD_S, GeneratorConfig
+from serve.engine import LanguageModel, TextEngine, load_model
+
+API_KEY = "RAYRAFT_GENERATOR_API_KEY"
+
+
+class Engine(Protocol):
+    """Writes outputs. A caller that stops waiting, or a time limit that passes, ends the work."""
+
+    restart_helps: bool
+    """Whether a replica whose engine fails should be replaced."""
+
+    async def generate(self, request: GenerateRequest) -> GeneratedPiece:
+        """The whole output."""
+        ...
+
+    def stream(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
+        """The output piece by piece, the token counts last."""
+        ...
+
+    async def check(self) -> None:
+        """Raises or hangs if it does not work."""
+        ...
+
+    def close(self) -> None:
+        """Ends its threads."""
+
+
+def open_engine(
+    config: GeneratorConfig,
+    store: str,
+    load: Callable[[GeneratorConfig], LanguageModel] = load_model,
+) -> tuple[Engine, str]:
+    """The configured engine, and the digest of its base model (what adapters must fit)."""
+    if config.engine == "openai":
+        from serve.openai_engine import OpenAIEngine
+
+        remote = OpenAIEngine(config.openai, os.environ.get(API_KEY, ""))
+        return remote, config.openai.base_digest or f"openai:{config.openai.served_model}"
+    model = load(config)
+    engine = TextEngine(
+        model,
+        AdapterLoader(store),
+        max_batch_size=config.max_batch_size,
+        max_batches=config.max_batches,
+        max_loaded_adapters=config.max_loaded_adapters,
+        trusted_s=HEALTH_CHECK_PERIOD_S,
+    )
+    return engine, model.base_digest

@@ -33,7 +33,7 @@ from data_pipelines.teachers import TeacherRequest, WrittenQuestion
 from rayraft.models.text import TextModel
 from rayraft.prompts import BEGIN_QUOTE, END_QUOTE
 
-CHUNKS = 300 if FULL else 80
+CHUNKS = 300 if FULL else 60
 QUESTIONS = 3
 DISTRACTORS = 4
 GOLDEN_FRACTION = 0.8
@@ -139,7 +139,9 @@ def _ours(store: str, run: str, endpoint: Endpoint) -> float:
 
 def _killed(store: str, endpoint: Endpoint) -> dict[str, Any]:
     """What a run brings that was killed in its middle and called again."""
-    other = ["random_distractor_share=0.5"]  # nothing is left from the timed run
+    # Other distractors, so that nothing is left of the timed run; small batches, so that some are
+    # done when the run is killed.
+    other = ["random_distractor_share=0.5", "workers.batch_chunks=8"]
     whole = [*_command(store, "whole", endpoint), *other]
     _run(whole)
     broken = [*_command(store, "broken", endpoint), *other]
@@ -148,7 +150,6 @@ def _killed(store: str, endpoint: Endpoint) -> dict[str, Any]:
     half = CHUNKS * (1 + QUESTIONS) // 2
     while endpoint.asked.total() < half and child.poll() is None:
         time.sleep(0.05)
-    time.sleep(6)  # what is done is on storage by now
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     before = endpoint.asked.copy()

@@ -1,10 +1,11 @@
 """People's own questions in the place of a teacher's: each is put to the chunk that answers it.
 
-The golden documents are known from `gold_ids`, and all of them are needed. Which of a document's
-chunks answers is decided by where an answer stands, and of several places by the sentence that
-shares most words with the question; from each further document the sentence is taken that shares
-most words with question, answer and the other documents' titles (a heuristic: nobody marked it).
-The quotes are the reasoning unless a teacher writes one. Pure: no store, no model, no Ray.
+The golden documents are known from `gold_ids`, and all of them are needed unless the question says
+that any will do. Which of a document's chunks answers is decided by where an answer stands, and of
+several places by the sentence that shares most words with the question; from each further document
+the sentence is taken that shares most words with question, answer and the other documents' titles
+(a heuristic: nobody marked it). The quotes are the reasoning unless a teacher writes one. Pure: no
+store, no model, no Ray.
 """
 
 import re
@@ -78,13 +79,15 @@ def _place(
         return None, "no_answer_given"
     if not any(documents):
         return None, "no_golden_document"
+    if question.any_gold:
+        documents = [[chunk for own in documents for chunk in own]]
     if not all(documents):
         return None, "golden_document_missing"
     found = _best_place(question, [chunk for own in documents for chunk in own])
     if found is None:
         return _place_verdict(question, documents, max_quote_chars)
     chunk, answer, sentence = found
-    further = [own for own in documents if own[0].document_id != chunk.document_id]
+    further = [own for own in documents if chunk not in own]
     written = WrittenQuestion(
         question.question,
         quote_around(chunk.text, sentence, answer, max_quote_chars),

@@ -78,7 +78,7 @@ def _written(store: str, settings: "RaftConfig", run: str | None, scope: "Scope"
     from data_pipelines.ray_session import ray_session
     from data_pipelines.vllm_teacher import check_vllm
 
-    if settings.teacher.kind == "vllm":
+    if settings.teacher.kind == "vllm" and settings.asks_teacher(scope.questions is not None):
         check_vllm()
     with ray_session(), progress_bar("chunks") as advance:
         made = build_raft_examples(store, settings, run, advance, scope)

@@ -17,7 +17,7 @@ def estimate_run(store: str, config: RaftConfig, scope: Scope) -> str:
     """
     plan = plan_run(store, config, scope)
     chunks, teacher = len(plan.chosen), config.teacher
-    if plan.placed is not None and teacher.reasoning == "quote":
+    if not config.asks_teacher(given=plan.placed is not None):
         return f"{chunks} chunks with people's questions: no teacher is asked"
     if teacher.kind == "local":
         return f"{chunks} chunks, written by {teacher.base_model} here: no tokens are bought"

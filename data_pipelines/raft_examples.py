@@ -80,6 +80,10 @@ class RaftConfig(Config):
     teacher: TeacherConfig = TeacherConfig()
     workers: WorkerConfig = WorkerConfig()
 
+    def asks_teacher(self, given: bool) -> bool:
+        """Whether a teacher writes anything; `given`: the questions are people's."""
+        return not given or self.teacher.reasoning == "written"
+
 
 ARROW_SCHEMA = pa.schema(
     [

@@ -92,8 +92,9 @@ def check_vllm() -> None:
     """
     if find_spec("vllm") is None:
         raise ConfigError(
-            "teacher.kind='vllm': vLLM is not installed here; pip install 'rayraft[vllm]' on every "
-            "node, or serve the model elsewhere and use teacher.kind=openai"
+            "teacher.kind='vllm': vLLM is not installed here; pip install 'ray[llm]' on every node "
+            "brings the version that belongs to Ray's, or serve the model elsewhere and use "
+            "teacher.kind=openai"
         )
 
 

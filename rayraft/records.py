@@ -96,6 +96,8 @@ class Question(Record):
     """Alternatives: any one is right."""
     gold_ids: list[str] = Field(default_factory=list)
     """Document ids."""
+    any_gold: bool = False
+    """Any one of `gold_ids` answers; otherwise all of them are needed."""
     kind: str = ""
     groups: list[str] = Field(default_factory=list)
     """Groups of the person who asks."""

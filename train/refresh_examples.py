@@ -158,7 +158,7 @@ def as_questions(
                 id=example.example_id,
                 question=example.question,
                 answers=[example.answer],
-                gold_ids=[example.document_id],
+                gold_ids=[example.document_id, *example.further_documents],
                 groups=list(groups),
             )
             for example in examples

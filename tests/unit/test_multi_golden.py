@@ -26,8 +26,9 @@ PASSAGES = {
 CHUNKS = {i: [passage] for i, passage in PASSAGES.items()}
 
 
-def placed(answers, gold, question="Which city has the higher parcel fee, Hue or Vinh?"):
-    asked = Question(id="q", question=question, answers=answers, gold_ids=gold)
+def placed(answers, gold, any_gold=False):
+    question = "Which city has the higher parcel fee, Hue or Vinh?"
+    asked = Question(id="q", question=question, answers=answers, gold_ids=gold, any_gold=any_gold)
     return place_questions([asked], CHUNKS, 320)
 
 
@@ -52,6 +53,8 @@ def test_yes_and_no_stand_nowhere_and_are_answers_of_several_documents_only():
     assert (chunk_id, written.answer, len(written.supports)) == ("hue#0", "no", 1)
     assert placed(["no"], ["hue"]).dropped == {"answer_not_in_document": 1}
     assert placed(["Vinh"], ["hue", "vinh", "gone"]).dropped == {"golden_document_missing": 1}
+    chunk_id, written = only(placed(["Vinh"], ["hue", "vinh", "gone"], any_gold=True))
+    assert (chunk_id, written.supports) == ("vinh#0", ())
 
 
 def example(fraction: float, gold=("hue", "vinh", "oslo"), distractors=4) -> RaftExample:

@@ -75,5 +75,5 @@ def test_the_processor_goes_on_after_errors_and_passes_the_engines_arguments():
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_one_line_says_what_to_do():
-    with pytest.raises(ConfigError, match=r"pip install .*vllm.*kind=openai"):
+    with pytest.raises(ConfigError, match=r"pip install .*llm.*kind=openai"):
         check_vllm()

@@ -18,7 +18,6 @@ from rayraft.errors import InputError
 
 if TYPE_CHECKING:
     from data_pipelines.ingest_job import IngestReport
-    from rayraft.records import Passage
 
 app = new_app("Documents to knowledge base, search, and RAFT examples.")
 
@@ -31,6 +30,8 @@ SEARCH_EPILOG = (
     'Examples: `python -m data_pipelines search "return period" --store .rayraft/store`\n\n'
     '`python -m data_pipelines search "return period" --store .rayraft/store -k 3 '
     """--where '{"region": "VN-HN"}' --group staff --explain candidates=100 rerank=20`"""
+    '\n\n`python -m data_pipelines search "return period" --store .rayraft/store '
+    "fusion=weighted diversity=0.3 neighbours=1`"
 )
 
 REASONS = 5
@@ -85,7 +86,7 @@ def search(
     group: Annotated[
         list[str] | None, typer.Option(help="Group of the person who asks; may be repeated.")
     ] = None,
-    explain: Annotated[bool, typer.Option(help="Show the scores of both searches.")] = False,
+    explain: Annotated[bool, typer.Option(help="Say why each was found.")] = False,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="section.key=value, such as candidates=100.")
     ] = None,
@@ -99,13 +100,14 @@ def search(
 
     from data_pipelines.kb import KnowledgeBase
     from data_pipelines.open_retriever import open_retriever
+    from data_pipelines.search_lines import passage_lines
 
     kb = KnowledgeBase.open(store)
     retriever = open_retriever(kb, settings)
     [passages] = retriever.search([query], k, where=conditions, groups=group or ())
     typer.echo(f"knowledge base version {retriever.version}, {len(passages)} passages")
     for number, passage in enumerate(passages, start=1):
-        typer.echo(passage_lines(number, passage, explain))
+        typer.echo(passage_lines(number, passage, query, settings if explain else None))
 
 
 raft_command.register(app)
@@ -148,19 +150,6 @@ def ingest_summary(report: "IngestReport", store: str) -> str:
         lines += [f"not read    {line}" for line in shown]
         lines.append(f"            and {left} more; {place}" if left else f"            {place}")
     return "\n".join(lines)
-
-
-def passage_lines(number: int, passage: "Passage", explain: bool) -> str:
-    """One passage for a terminal."""
-    head = f"\n{number}. {passage.title or passage.document_id}  [{passage.chunk_id}]"
-    if explain:
-        dense = "-" if passage.dense_score is None else f"{passage.dense_score:.3f}"
-        sparse = "-" if passage.sparse_score is None else f"{passage.sparse_score:.2f}"
-        span = f"{passage.start}-{passage.end}"
-        head += f"\n   score {passage.score:.4f}, dense {dense}, bm25 {sparse}, characters {span}"
-        if passage.metadata:
-            head += f"\n   {json.dumps(passage.metadata, ensure_ascii=False)}"
-    return f"{head}\n   {' '.join(passage.text.split())}"
 
 
 if __name__ == "__main__":

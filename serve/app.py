@@ -27,7 +27,7 @@ def build_app(args: AppConfig) -> Any:
 def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     """The application with another generator, such as a test's."""
     store = resolve_store(args.store)
-    retriever = _retriever(args.retriever, store)
+    retriever = retriever_of(args.retriever, store)
     generator = _deployment(generator_class, args.generator.scale).bind(args.generator, store)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     router = _deployment(Router, args.answering.scale).bind(
@@ -37,7 +37,8 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     return _deployment(ingress, args.api.scale).bind(args.api, router, retriever, generator, writer)
 
 
-def _retriever(config: RetrieverConfig, store: str) -> Any:
+def retriever_of(config: RetrieverConfig, store: str) -> Any:
+    """The deployment that searches: one index, or shards and the one that asks them all."""
     if config.shards == 1:
         return _deployment(Retriever, config.scale).bind(config, store)
     shards = [

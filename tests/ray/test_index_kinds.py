@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from tests.ray.hash_embedder import SPEC
 from tests.ray.random_kb import GROUPS, put, random_document, readable, retriever, search
 
 CHUNKS, DIM = 3000, SPEC.dim
+faiss.omp_set_num_threads(1)  # so little work is slower in several
 DENSE = {"filter_exact_chunks": 40, "probe_share": 0.15}
 
 

@@ -1,7 +1,7 @@
 """`python -m data_pipelines ingest|search|raft|...`; Ray and torch are imported inside them."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,15 +17,14 @@ from data_pipelines import (
 from rayraft.commands import clear_errors, new_app
 from rayraft.errors import InputError
 
-if TYPE_CHECKING:
-    from rayraft.records import Passage
-
 app = new_app("Documents to knowledge base, search, and RAFT examples.")
 
 SEARCH_EPILOG = (
     'Examples: `python -m data_pipelines search "return period" --store .rayraft/store`\n\n'
     '`python -m data_pipelines search "return period" --store .rayraft/store -k 3 '
     """--where '{"region": "VN-HN"}' --group staff --explain candidates=100 rerank=20`"""
+    '\n\n`python -m data_pipelines search "return period" --store .rayraft/store '
+    "fusion=weighted diversity=0.3 neighbours=1`"
 )
 
 Store = Annotated[str, typer.Option(help="Folder or URI of the store.")]
@@ -43,7 +42,7 @@ def search(
     group: Annotated[
         list[str] | None, typer.Option(help="Group of the person who asks; may be repeated.")
     ] = None,
-    explain: Annotated[bool, typer.Option(help="Show the scores of both searches.")] = False,
+    explain: Annotated[bool, typer.Option(help="Say why each was found.")] = False,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="section.key=value, such as candidates=100.")
     ] = None,
@@ -57,13 +56,14 @@ def search(
 
     from data_pipelines.kb import KnowledgeBase
     from data_pipelines.open_retriever import open_retriever
+    from data_pipelines.search_lines import passage_lines
 
     kb = KnowledgeBase.open(store)
     retriever = open_retriever(kb, settings)
     [passages] = retriever.search([query], k, where=conditions, groups=group or ())
     typer.echo(f"knowledge base version {retriever.version}, {len(passages)} passages")
     for number, passage in enumerate(passages, start=1):
-        typer.echo(passage_lines(number, passage, explain))
+        typer.echo(passage_lines(number, passage, query, settings if explain else None))
 
 
 ingest_command.register(app)
@@ -90,19 +90,6 @@ def parse_where(text: str | None) -> dict[str, Any] | None:
     if not isinstance(where, dict):
         raise InputError(f"--where {text!r}: expected a JSON object")
     return where
-
-
-def passage_lines(number: int, passage: "Passage", explain: bool) -> str:
-    """One passage for a terminal."""
-    head = f"\n{number}. {passage.title or passage.document_id}  [{passage.chunk_id}]"
-    if explain:
-        dense = "-" if passage.dense_score is None else f"{passage.dense_score:.3f}"
-        sparse = "-" if passage.sparse_score is None else f"{passage.sparse_score:.2f}"
-        span = f"{passage.start}-{passage.end}"
-        head += f"\n   score {passage.score:.4f}, dense {dense}, bm25 {sparse}, characters {span}"
-        if passage.metadata:
-            head += f"\n   {json.dumps(passage.metadata, ensure_ascii=False)}"
-    return f"{head}\n   {' '.join(passage.text.split())}"
 
 
 if __name__ == "__main__":

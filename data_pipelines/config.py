@@ -8,6 +8,8 @@ from rayraft.config import Config
 from rayraft.fusion import RRF_K
 
 Strategy = Literal["heading", "sentence", "fixed"]
+IndexKind = Literal["auto", "exact", "hnsw", "ivfpq"]
+FusionKind = Literal["rrf", "weighted"]
 
 
 class ChunkingConfig(Config):
@@ -97,11 +99,44 @@ class IngestConfig(Config):
     sync: SyncConfig = SyncConfig()
 
 
-class RetrievalConfig(Config):
-    """How the two searches are combined."""
+class DenseConfig(Config):
+    """How vectors are searched."""
 
+    exact_chunks: int = Field(default=50_000, ge=0)
+    """`index=auto` searches up to so many chunks exactly,"""
+    hnsw_chunks: int = Field(default=2_000_000, ge=0)
+    """up to so many by HNSW, and more by IVF-PQ, which needs less memory."""
+    refine: int = Field(default=2, ge=1, le=100)
+    """HNSW proposes so many times k; their stored vectors decide."""
+    pq_refine: int = Field(default=10, ge=1, le=1000)
+    """IVF-PQ, which is coarser, proposes so many times k."""
+    ef_search: int = Field(default=64, ge=1)
+    """HNSW: breadth of a search; more finds more and takes longer."""
+    ef_construction: int = Field(default=120, ge=8)
+    """HNSW: breadth of a search while the index is built."""
+    hnsw_links: int = Field(default=24, ge=2, le=128)
+    """HNSW: links of a vector; each takes 8 bytes."""
+    probe_share: float = Field(default=0.03, gt=0, le=1)
+    """IVF-PQ: share of the lists that a search reads."""
+    filter_exact_chunks: int = Field(default=10_000, ge=0)
+    """Where a filter lets so few chunks pass, they are searched exactly, whatever the index."""
+    rebuild_share: float = Field(default=0.2, gt=0, le=1)
+    """The index is built anew when chunks added, changed or removed since pass this share."""
+    snapshot_chunks: int = Field(default=20_000, ge=0)
+    """From so many chunks on a service keeps its index in the store, for the next start."""
+
+
+class RetrievalConfig(Config):
+    """How the two searches are done and combined."""
+
+    index: IndexKind = "auto"
+    """Dense search: `exact`, `hnsw`, `ivfpq`, or `auto`, which chooses by the number of chunks."""
+    dense: DenseConfig = DenseConfig()
+    """Numbers of the dense index."""
     candidates: int = Field(default=50, ge=1, le=1000)
     """Chunks taken from each search before fusion; at least `k` are taken."""
+    fusion: FusionKind = "rrf"
+    """`rrf` fuses by the places in both lists, `weighted` by scores scaled to 0..1."""
     rrf_k: int = Field(default=RRF_K, ge=1)
     """Damping constant of reciprocal rank fusion."""
     dense_weight: float = Field(default=1.0, ge=0)
@@ -112,3 +147,7 @@ class RetrievalConfig(Config):
     """How many of the fused list a reranker puts into a new order; 0 leaves the fused one."""
     reranker: str = Field(default="mini-reranker", min_length=1)
     """`mini-reranker`, a folder, or a cross-encoder of the hub."""
+    diversity: float = Field(default=0, ge=0, le=1)
+    """Hybrid: how much a passage loses by being like those before it (MMR); 0 leaves the order."""
+    neighbours: int = Field(default=0, ge=0, le=8)
+    """So many chunks before and after each hit follow it, beyond the k asked for."""

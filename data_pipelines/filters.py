@@ -16,6 +16,7 @@ from rayraft.errors import InputError
 from rayraft.records import Scalar, may_read
 
 Mask = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int32]
 Where = Mapping[str, Any]
 """Field to a value, a list of values, or bounds such as {"gte": "2026-01-01", "lt": ...}."""
 
@@ -40,14 +41,10 @@ class CodedColumn:
         self._codes_by_value: dict[Any, int] = {_key(fill): 0}
         self._codes = np.zeros(rows, dtype=np.int32)
 
-    def append(self, values: Sequence[Any]) -> None:
-        """Adds rows."""
-        codes = [self._code(value) for value in values]
-        self._codes = np.concatenate([self._codes, np.array(codes, dtype=np.int32)])
-
-    def keep(self, mask: Mask) -> None:
-        """Drops the rows where `mask` is false."""
-        self._codes = self._codes[mask]
+    def append(self, values: Sequence[Any], places: Codes) -> None:
+        """Adds a row per place: the value there."""
+        codes = np.array([self._code(value) for value in values], dtype=np.int32)
+        self._codes = np.concatenate([self._codes, codes[places]])
 
     def matches(self, test: Callable[[Any], bool]) -> Mask:
         """Bool [rows]: where the value passes `test`."""
@@ -64,28 +61,30 @@ class CodedColumn:
 
 
 class RowFilter:
-    """Masks over a growing and shrinking list of chunks."""
+    """Masks over a growing list of chunks."""
 
     def __init__(self) -> None:
         self._rows = 0
         self._acl = CodedColumn(0, ())
         self._fields: dict[str, CodedColumn] = {}
 
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Adds chunks: mappings with document_id, title, metadata (JSON) and acl."""
-        fields = [_fields_of(row) for row in rows]
-        for name in {name for row in fields for name in row} - self._fields.keys():
+    def append(self, rows: pa.Table) -> None:
+        """Adds chunks: columns document_id, title, metadata (JSON) and acl."""
+        count = rows.num_rows
+        texts, places = _distinct(rows["metadata"])
+        objects: list[dict[str, Scalar]] = [json.loads(text) for text in texts]
+        fields = {name: [item.get(name, _MISSING) for item in objects] for name in _names(objects)}
+        coded = {name: (values, places) for name, values in fields.items()}
+        coded |= {name: _distinct(rows[name]) for name in DOCUMENT_FIELDS}
+        for name in coded.keys() - self._fields.keys():
             self._fields[name] = CodedColumn(self._rows, _MISSING)
+        absent: tuple[list[Any], Codes] = ([_MISSING], np.zeros(count, dtype=np.int32))
         for name, column in self._fields.items():
-            column.append([row.get(name, _MISSING) for row in fields])
-        self._acl.append([tuple(sorted(row["acl"] or ())) for row in rows])
-        self._rows += len(rows)
-
-    def keep(self, mask: Mask) -> None:
-        """Drops the chunks where `mask` is false."""
-        for column in (self._acl, *self._fields.values()):
-            column.keep(mask)
-        self._rows = int(mask.sum())
+            column.append(*coded.get(name, absent))
+        lists = [tuple(sorted(acl or ())) for acl in rows["acl"].to_pylist()]
+        known = {acl: place for place, acl in enumerate(dict.fromkeys(lists))}
+        self._acl.append(list(known), np.array([known[acl] for acl in lists], dtype=np.int32))
+        self._rows += count
 
     def mask(self, where: Where | None, groups: Sequence[str]) -> Mask:
         """Bool [rows]: readable by one of `groups` and fulfilling `where`.
@@ -111,9 +110,14 @@ def readable(rows: pa.Table, groups: Sequence[str]) -> pa.Table:
     return rows.filter(pa.array(mask, pa.bool_()))
 
 
-def _fields_of(row: Mapping[str, Any]) -> dict[str, Scalar]:
-    metadata: dict[str, Scalar] = json.loads(row["metadata"])
-    return {**metadata, **{name: row[name] for name in DOCUMENT_FIELDS}}
+def _distinct(column: pa.ChunkedArray) -> tuple[list[Any], Codes]:
+    """The column's distinct values, and the place of each row's among them."""
+    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False)
+
+
+def _names(objects: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {name for item in objects for name in item}
 
 
 def _key(value: Any) -> Any:

@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import lance
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from data_pipelines.kb_delta import Delta, table_delta
@@ -28,6 +26,7 @@ from data_pipelines.kb_table import (
     stored_rows,
     update_index,
 )
+from data_pipelines.kb_text_search import RowHits, bm25_rows
 from data_pipelines.schema import DOCUMENT_COLUMNS, chunk_schema, document_from_rows, embedder_of
 from rayraft.errors import ConcurrentWrite, InputError, NotFoundError
 from rayraft.models.spec import EmbedderSpec
@@ -80,6 +79,11 @@ class KnowledgeBase:
     def version(self) -> int:
         """The version that reads see."""
         return int(self._dataset.version)
+
+    @property
+    def store(self) -> str:
+        """The store it belongs to."""
+        return self._uri.removesuffix("/kb")
 
     def snapshot(self) -> "KnowledgeBase":
         """This version, unmoved by later commits and checkouts of the original."""
@@ -211,11 +215,7 @@ class KnowledgeBase:
         return table_delta(self._at(since)._dataset, self._dataset, names)
 
     def full_text_search(
-        self,
-        query: str,
-        k: int,
-        where: str | None = None,
-        row_ids: npt.NDArray[np.int64] | None = None,
+        self, query: str, k: int, where: str | None = None
     ) -> list[tuple[str, float]]:
         """Chunk ids and BM25 scores over title and text, best first.
 
@@ -223,13 +223,16 @@ class KnowledgeBase:
             query: Plain words; nothing in it is query syntax.
             k: At most so many.
             where: SQL condition, applied before the top k are taken.
-            row_ids: Only these rows, restricted before the top k are taken; scores stay those of
-                the whole table.
         """
         if not self.count_chunks():  # there may be no index yet
             return []
-        allowed = None if row_ids is None else row_ids.tolist()
-        return bm25(self._dataset, query, k, where, allowed)
+        return bm25(self._dataset, query, k, where)
+
+    def full_text_rows(self, query: str, k: int, rows: bytes | None) -> RowHits:
+        """Row ids and BM25 scores, best first, among `serialized_rows` (None: all)."""
+        if not self.count_chunks():
+            return []
+        return bm25_rows(self._dataset, query, k, rows)
 
     def _writer(self) -> Any:
         # Lance moves the handle that writes to the new version; ours is shared by snapshots.

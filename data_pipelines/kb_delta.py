@@ -21,6 +21,9 @@ class Delta:
     """Chunks added or replaced, with their embeddings and Lance row ids (`_rowid`)."""
     removed_chunk_ids: list[str]
     """Chunks that exist no longer."""
+    removed_row_ids: npt.NDArray[np.int64]
+    """int64: the rows that exist no longer, those of chunks that came back as new rows among them.
+    """
 
 
 def table_delta(older: Any, newer: Any, columns: Sequence[str]) -> Delta:
@@ -30,7 +33,7 @@ def table_delta(older: Any, newer: Any, columns: Sequence[str]) -> Delta:
     gone = read_rows(older, ["chunk_id"], _rows_condition(removed))["chunk_id"].to_pylist()
     # A document that was removed and came back has new rows under its old chunk ids.
     still_there = set(upserted["chunk_id"].to_pylist())
-    return Delta(int(newer.version), upserted, sorted(set(gone) - still_there))
+    return Delta(int(newer.version), upserted, sorted(set(gone) - still_there), removed)
 
 
 def _row_ids(dataset: Any) -> npt.NDArray[np.int64]:

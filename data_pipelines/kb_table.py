@@ -8,7 +8,6 @@ from typing import Any
 import lance
 import pyarrow as pa
 import pyarrow.compute as pc
-from lance.dataset import serialize_row_addrs
 
 from data_pipelines.schema import chunk_schema, embedded_text, stored_schema
 from data_pipelines.stores import store_uri
@@ -141,12 +140,10 @@ def rows_of(
     return table.filter(pc.is_in(table["document_id"], wanted))
 
 
-def bm25(
-    dataset: Any, query: str, k: int, where: str | None, row_ids: Sequence[int] | None
-) -> list[tuple[str, float]]:
-    """Chunk ids and scores of the top k among `row_ids` (None: all) where `where` holds."""
+def bm25(dataset: Any, query: str, k: int, where: str | None) -> list[tuple[str, float]]:
+    """Chunk ids and scores of the top k where `where` holds."""
     words = " ".join(re.findall(r"\w+", query))
-    if not words or k < 1 or (row_ids is not None and not row_ids):
+    if not words or k < 1:
         return []
     table = dataset.scanner(
         full_text_query={"query": words, "columns": [SEARCH_COLUMN]},
@@ -154,7 +151,6 @@ def bm25(
         limit=k,
         filter=where,
         prefilter=True,
-        row_addr_allowlist=None if row_ids is None else serialize_row_addrs(row_ids),
     ).to_table()
     hits = zip(table["chunk_id"].to_pylist(), table["_score"].to_pylist(), strict=True)
     return sorted(hits, key=lambda hit: (-hit[1], hit[0]))

@@ -1,113 +1,167 @@
 """The chunks of one knowledge base version in memory: texts, filters and the dense index.
 
-All are kept row by row alike, so a position is the same chunk in each of them.
+All are kept by slot alike. A base, which may be memory-mapped from a snapshot, never changes; what
+comes after it is added behind, and what is replaced or removed is masked out.
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data_pipelines.ann import AnnIndex
+from data_pipelines.chunk_rows import PASSAGE_COLUMNS, ChunkRows, RowsView, ordered_by_row_id
+from data_pipelines.config import DenseConfig
 from data_pipelines.filters import Mask, RowFilter, Where
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import ROW_ID, UPDATED_IN
+from data_pipelines.kb_delta import Delta
+from data_pipelines.kb_table import ROW_ID
+from data_pipelines.kb_text_search import serialized_rows
 from data_pipelines.schema import vector_matrix
+from data_pipelines.sharding import ALL, Shard
+from data_pipelines.vectors import (
+    FloatArray,
+    GrowingVectors,
+    Hits,
+    Slots,
+    Vectors,
+    exact_top,
+    rescored,
+)
 
-_FAISS: Any = faiss  # its type stubs know the C++ signatures, not those of its Python layer
-_PASSAGE_COLUMNS = [
-    *("chunk_id", "document_id", "title", "text", "start", "end", "metadata"),
-    UPDATED_IN,
-]
-_FILTER_COLUMNS = ["document_id", "title", "metadata", "acl"]
+INDEX_COLUMNS = [*PASSAGE_COLUMNS, "acl", ROW_ID]
+_FILTERS_KEPT = 64
 
 
-class ChunkRows:
-    """The chunks' texts and row ids; never changed, so that one who reads them need not hurry."""
+@dataclass(frozen=True)
+class Allowed:
+    """What a search may see."""
 
-    def __init__(self, texts: pa.Table, row_ids: npt.NDArray[np.int64]) -> None:
-        self.texts = texts
-        self.row_ids = row_ids
-        """int64 [n_chunks]: Lance row ids."""
-        ids = texts["chunk_id"].to_pylist()
-        self.positions = {chunk_id: position for position, chunk_id in enumerate(ids)}
+    mask: Mask | None
+    """Bool [n_slots]; None for all slots."""
+    count: int
+    rows: bytes | None
+    """The same as rows of the knowledge base; None for all of them."""
 
-    def read(self, chunk_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """The chunks as fields of `Passage`, in the order asked."""
-        if not chunk_ids:
-            return []
-        positions = [self.positions[item] for item in chunk_ids]
-        rows: list[dict[str, Any]] = self.texts.take(positions).to_pylist()
-        for row in rows:
-            row["metadata"] = json.loads(row["metadata"])
-            row["updated_in"] = row.pop(UPDATED_IN)
-        return rows
+    def has(self, slot: int) -> bool:
+        """Whether the slot may be seen."""
+        return self.mask is None or bool(self.mask[slot])
+
+
+@dataclass(frozen=True)
+class IndexView:
+    """The index of one version; never changed, so that searches need no lock."""
+
+    rows: RowsView
+    vectors: Vectors
+    ann: AnnIndex | None
+    dense: DenseConfig
+
+    def nearest(self, query: FloatArray, k: int, allowed: Allowed) -> Hits:
+        """The top k allowed slots for float32 [dim], by the stored vectors' cosines."""
+        if not allowed.count:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        slots = self._proposed(query, k, allowed)
+        if slots is None or len(slots) < min(k, allowed.count):  # the graph led to too few
+            slots, _ = exact_top(self.vectors, query, k, allowed.mask)
+        return rescored(self.vectors, query, slots, k)
+
+    def _proposed(self, query: FloatArray, k: int, allowed: Allowed) -> Slots | None:
+        """Slots that hold the top k, mostly; None where exact search is to be done."""
+        ann = self.ann
+        if ann is None or allowed.count <= max(self.dense.filter_exact_chunks, k):
+            return None
+        early = ann.propose(query, k, allowed.mask, allowed.count / len(self.rows))
+        late, _ = exact_top(self.vectors, query, k, allowed.mask, start=ann.size)
+        return np.concatenate([early, late])
 
 
 class MemoryIndex:
-    """Not safe for use while `apply` runs, except for `rows` taken before it."""
+    """Moves from version to version; for one thread at a time, its views for all."""
 
-    def __init__(self, dim: int, schema: pa.Schema) -> None:
-        no_texts = schema.empty_table().select(_PASSAGE_COLUMNS)
-        self.rows = ChunkRows(no_texts, np.zeros(0, dtype=np.int64))
-        """Replaced as a whole by `apply`."""
+    def __init__(
+        self,
+        rows: pa.Table,
+        vectors: FloatArray,
+        ann: AnnIndex | None,
+        dense: DenseConfig,
+        shard: Shard = ALL,
+    ) -> None:
+        """Args: rows: `INDEX_COLUMNS`, ordered by row id; vectors: float32 [n, dim] of them."""
+        self.ann = ann
+        self._dense = dense
+        self._shard = shard
+        self._rows = ChunkRows(rows)
+        self._vectors = GrowingVectors(vectors)
         self._filter = RowFilter()
-        self._dense = _FAISS.IndexFlatIP(dim)  # exact; on removal the others keep their order
+        self._filter.append(rows)
+        self._filters: OrderedDict[str, Allowed] = OrderedDict()
+        self.is_mapped = False
+        """Whether its base is a snapshot's."""
 
     @classmethod
-    def of(cls, kb: KnowledgeBase) -> "MemoryIndex":
-        """The index of all chunks of a version."""
-        chunks = kb.read_chunks([*_PASSAGE_COLUMNS, "acl", "embedding", ROW_ID])
-        index = cls(kb.embedder.dim, chunks.schema)
-        index.apply(chunks, [])
-        return index
+    def of(
+        cls, kb: KnowledgeBase, dense: DenseConfig | None = None, shard: Shard = ALL
+    ) -> "MemoryIndex":
+        """All chunks of a version (or shard of it), searched exactly."""
+        chunks = shard.part_of(kb.read_chunks([*INDEX_COLUMNS, "embedding"]))
+        chunks = ordered_by_row_id(chunks)
+        vectors = vector_matrix(chunks["embedding"])
+        return cls(chunks.select(INDEX_COLUMNS), vectors, None, dense or DenseConfig(), shard)
 
-    def apply(self, upserted: pa.Table, removed_chunk_ids: Sequence[str]) -> None:
-        """Makes the rows those of the next version."""
-        outdated = [*removed_chunk_ids, *upserted["chunk_id"].to_pylist()]
-        positions = self.rows.positions
-        kept = self._kept([positions[item] for item in outdated if item in positions])
-        self._dense.add(vector_matrix(upserted["embedding"]))
-        self._filter.append(upserted.select(_FILTER_COLUMNS).to_pylist())
-        row_ids = upserted[ROW_ID].to_numpy().astype(np.int64)
-        texts = pa.concat_tables([kept.texts, upserted.select(_PASSAGE_COLUMNS)])
-        # Taking rows from many small pieces is slow.
-        self.rows = ChunkRows(texts.combine_chunks(), np.concatenate([kept.row_ids, row_ids]))
+    @property
+    def count(self) -> int:
+        """Chunks of this version."""
+        return self._rows.count
 
-    def allowed(self, where: Where | None, groups: Sequence[str]) -> Mask | None:
-        """Bool [n_chunks]: what may be seen; None if everything may.
+    @property
+    def changes(self) -> int:
+        """Chunks added, replaced or removed since the base."""
+        return self._rows.changes
+
+    def apply(self, delta: Delta) -> None:
+        """Makes the index that of the delta's version."""
+        upserted = self._shard.part_of(delta.upserted)
+        self._rows.apply(upserted, delta.removed_row_ids)
+        self._vectors.append(vector_matrix(upserted["embedding"]))
+        self._filter.append(upserted)
+        self._filters.clear()
+
+    def view(self) -> IndexView:
+        """The index of this version."""
+        return IndexView(self._rows.view(), self._vectors.view(), self.ann, self._dense)
+
+    def allowed(self, where: Where | None, groups: Sequence[str]) -> Allowed:
+        """What fulfils `where` and may be read by one of `groups`.
 
         Raises:
             InputError: `where` is malformed.
         """
-        mask = self._filter.mask(where, groups)
-        return None if mask.all() else mask
+        try:
+            key = json.dumps([where, sorted(groups)], sort_keys=True)
+        except TypeError:
+            return self._allowed(where, groups)  # no JSON: it is malformed, which is said there
+        if key not in self._filters:
+            self._filters[key] = self._allowed(where, groups)
+            if len(self._filters) > _FILTERS_KEPT:
+                self._filters.popitem(last=False)
+        self._filters.move_to_end(key)
+        return self._filters[key]
 
-    def nearest(
-        self, vector: npt.NDArray[np.float32], k: int, mask: Mask | None
-    ) -> list[tuple[str, float]]:
-        """Chunk ids and cosine similarities of the true top k where `mask` holds, best first."""
-        if not len(self.rows.row_ids):
-            return []
-        params = None
-        if mask is not None:
-            bits = np.packbits(mask, bitorder="little")
-            params = _FAISS.SearchParameters(sel=_FAISS.IDSelectorBitmap(bits))
-        scores, positions = self._dense.search(vector[None, :], k, params=params)
-        found = positions[0] >= 0  # fewer than k: the rest is -1
-        ids = self.rows.texts["chunk_id"].take(positions[0][found]).to_pylist()
-        hits = zip(ids, scores[0][found].tolist(), strict=True)
-        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+    def _allowed(self, where: Where | None, groups: Sequence[str]) -> Allowed:
+        view = self._rows.view()
+        passing = self._filter.mask(where, groups)
+        mask = passing & view.alive
+        count = int(mask.sum())
+        every_row = count == self._rows.count and self._shard == ALL
+        rows = None if every_row else serialized_rows(_row_ids(view, mask))
+        return Allowed(None if mask.all() else mask, count, rows)
 
-    def _kept(self, positions: list[int]) -> ChunkRows:
-        """The rows without those at `positions`, which filter and dense index lose, too."""
-        if not positions:
-            return self.rows
-        mask = np.ones(len(self.rows.row_ids), dtype=np.bool_)
-        mask[positions] = False
-        self._dense.remove_ids(_FAISS.IDSelectorBatch(np.array(positions, dtype=np.int64)))
-        self._filter.keep(mask)
-        return ChunkRows(self.rows.texts.filter(pa.array(mask)), self.rows.row_ids[mask])
+
+def _row_ids(view: RowsView, mask: Mask) -> npt.NDArray[np.int64]:
+    ids: npt.NDArray[np.int64] = view.row_ids[mask]
+    return ids

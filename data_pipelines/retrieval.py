@@ -1,33 +1,32 @@
-"""Hybrid retrieval: exact dense search and BM25, fused and reranked, every filter before the top k.
+"""Hybrid retrieval: dense search and BM25, fused and reranked, every filter before the top k.
 
-The dense index and the rows' texts live in memory and follow the knowledge base by its deltas.
+The index follows the knowledge base by its deltas; `maintain` builds what they have outgrown.
 It knows nothing of models but `embed` and `score`, and nothing of generation.
 """
 
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from data_pipelines.candidate_search import SearchView
 from data_pipelines.config import RetrievalConfig
 from data_pipelines.filters import Where
+from data_pipelines.index_keeper import IndexKeeper
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import check_embedder
-from data_pipelines.memory_index import ChunkRows, MemoryIndex
-from data_pipelines.schema import embedded_text
+from data_pipelines.neighbours import neighbours_of
+from data_pipelines.ranking import Candidates, Method, Ranking, TextReranker, with_neighbours
+from data_pipelines.sharding import ALL, Shard
+from data_pipelines.vectors import FloatArray
 from rayraft.errors import InputError, NotFoundError
-from rayraft.fusion import reciprocal_rank_fusion
 from rayraft.models.spec import EmbedderSpec
 from rayraft.records import Passage
 
-logger = logging.getLogger(__name__)
+__all__ = ["HybridRetriever", "Method", "TextEmbedder", "TextReranker"]
 
-Method = Literal["hybrid", "dense", "sparse"]
-FloatArray = npt.NDArray[np.float32]
+logger = logging.getLogger(__name__)
 
 
 class TextEmbedder(Protocol):
@@ -40,34 +39,11 @@ class TextEmbedder(Protocol):
         ...
 
 
-class TextReranker(Protocol):
-    """What retrieval needs of a reranker."""
-
-    def score(self, question: str, passages: Sequence[str]) -> FloatArray:
-        """float32 [n]: the higher, the better the passage answers."""
-        ...
-
-
-@dataclass
-class _Hits:
-    dense: dict[str, float]
-    sparse: dict[str, float]
-
-    def fused(self, method: Method, config: RetrievalConfig) -> list[tuple[str, float]]:
-        """Chunk ids and scores, best first."""
-        if method == "dense":
-            return list(self.dense.items())
-        if method == "sparse":
-            return list(self.sparse.items())
-        weights = (config.dense_weight, config.sparse_weight)
-        return reciprocal_rank_fusion([list(self.dense), list(self.sparse)], weights, config.rrf_k)
-
-
 class HybridRetriever:
     """Search over one version of a knowledge base; `refresh` moves it to the latest.
 
-    Searches and refreshes may come from several threads. They take turns at the index in memory;
-    nobody waits for another's reading from storage.
+    Searches and refreshes may come from several threads. A search takes a view of the index and
+    waits for nobody.
     """
 
     def __init__(
@@ -76,20 +52,28 @@ class HybridRetriever:
         embedder: TextEmbedder,
         config: RetrievalConfig | None = None,
         reranker: TextReranker | None = None,
+        shard: Shard = ALL,
     ) -> None:
         check_embedder(kb.embedder, embedder.spec, "knowledge base")
         self._embedder = embedder
         self._config = config or RetrievalConfig()
-        self._reranker = reranker
+        self._ranking = Ranking(self._config, reranker)
         self._refreshing = threading.Lock()
         self._lock = threading.Lock()  # of index and knowledge base: both are of one version
         self._kb = kb.snapshot()
-        self._index = MemoryIndex.of(self._kb)
+        self._keeper = IndexKeeper(self._config, shard)
+        self._index = self._keeper.open(self._kb)
 
     @property
     def version(self) -> int:
         """The knowledge base version that searches see."""
         return self._kb.version
+
+    @property
+    def index_kind(self) -> str:
+        """How dense search is done now: `exact`, `hnsw` or `ivfpq`."""
+        ann = self._index.ann
+        return "exact" if ann is None else ann.kind
 
     def refresh(self) -> int:
         """Applies what was committed since and returns the new version."""
@@ -97,16 +81,17 @@ class HybridRetriever:
             latest = self._kb.snapshot()
             if latest.checkout_latest() == self._kb.version:
                 return self._kb.version
+            check_embedder(latest.embedder, self._embedder.spec, "knowledge base")
             try:
                 delta = latest.delta(self._kb.version)
             except NotFoundError:
                 logger.warning("version %d is gone: the index is built anew", self._kb.version)
-                index = MemoryIndex.of(latest)
+                index = self._keeper.open(latest)
                 with self._lock:
                     self._index, self._kb = index, latest
             else:
                 with self._lock:
-                    self._index.apply(delta.upserted, delta.removed_chunk_ids)
+                    self._index.apply(delta)
                     self._kb = latest
             return latest.version
 
@@ -123,7 +108,7 @@ class HybridRetriever:
 
         Args:
             queries: Questions or words, as people write them.
-            k: At most so many passages each.
+            k: At most so many passages each, and their neighbours if the configuration asks.
             where: Conditions on metadata, `document_id` or `title`; all must hold. A chunk
                 without the field does not match.
             groups: Groups of the person who asks; chunks of other groups are never seen.
@@ -132,34 +117,47 @@ class HybridRetriever:
         Raises:
             InputError: `k`, `where` or `method` is malformed.
         """
-        if k < 1:
-            raise InputError(f"k={k}: must be at least 1")
-        if method not in ("hybrid", "dense", "sparse"):
-            raise InputError(f"method={method!r}: expected hybrid, dense or sparse")
-        rerank = self._reranker if method == "hybrid" else None
-        kept = max(k, self._config.rerank) if rerank else k
-        depth = max(kept, self._config.candidates) if method == "hybrid" else k
+        check_search(k, method)
         vectors = self._embedder.embed(queries) if method != "sparse" else None
-        found = [_Hits({}, {}) for _ in queries]
-        with self._lock:
-            kb, rows = self._kb, self._index.rows
-            mask = self._index.allowed(where, groups)
-            if vectors is not None:
-                for hits, vector in zip(found, vectors, strict=True):
-                    hits.dense = dict(self._index.nearest(vector, depth, mask))
-        # From here on everything is of the version that the lock was held for: a refresh replaces
-        # `_kb` and the index's rows and changes neither.
-        if method != "dense":
-            row_ids = None if mask is None else rows.row_ids[mask]
-            for hits, query in zip(found, queries, strict=True):
-                hits.sparse = dict(kb.full_text_search(query, depth, row_ids=row_ids))
-        ranked = [_passages(rows, hits, hits.fused(method, self._config)[:kept]) for hits in found]
-        if rerank is None:
-            return ranked
-        return [
-            _reranked(rerank, query, passages)[:k]
-            for query, passages in zip(queries, ranked, strict=True)
-        ]
+        view = self._now(where, groups)
+        results = []
+        for number, query in enumerate(queries):
+            vector = None if vectors is None else vectors[number]
+            found = self._candidates(view, query, vector, k, method)
+            passages = self._ranking.rank(query, found, k, method)
+            if self._config.neighbours:
+                ids = [passage.chunk_id for passage in passages]
+                beside = neighbours_of(view.index.rows, ids, self._config.neighbours)
+                passages = with_neighbours(passages, beside)
+            results.append(passages)
+        return results
+
+    def candidates(  # noqa: PLR0913
+        self,
+        query: str,
+        vector: FloatArray | None,
+        k: int,
+        *,
+        where: Where | None = None,
+        groups: Sequence[str] = (),
+        method: Method = "hybrid",
+    ) -> tuple[Candidates, int]:
+        """What a ranking over several shards needs of this one, and the version it is of.
+
+        Raises:
+            InputError: `k`, `where` or `method` is malformed.
+        """
+        check_search(k, method)
+        view = self._now(where, groups)
+        return self._candidates(view, query, vector, k, method), view.kb.version
+
+    def neighbours(self, chunk_ids: Sequence[str]) -> dict[str, list[Passage]]:
+        """The chunks beside each of these in their documents; a chunk that is not here is left out.
+
+        A document's chunks all have its access groups: who may read a chunk may read its
+        neighbours.
+        """
+        return neighbours_of(self._index.view().rows, chunk_ids, self._config.neighbours)
 
     def read(self, chunk_ids: Sequence[str]) -> list[Passage]:
         """The chunks with these ids, in their order, whoever may see them.
@@ -167,26 +165,50 @@ class HybridRetriever:
         Raises:
             KeyError: A chunk is not in this version.
         """
-        return [Passage(**row) for row in self._index.rows.read(chunk_ids)]
+        rows = self._index.view().rows
+        found = rows.passages(rows.slots_with("chunk_id", chunk_ids))
+        by_id = {row["chunk_id"]: Passage(**row) for row in found}
+        return [by_id[chunk_id] for chunk_id in chunk_ids]
+
+    def maintain(self) -> bool:
+        """Builds the index that the chunks ask for, if it is due; True if it did.
+
+        Searches and refreshes go on meanwhile with the old one.
+        """
+        if not self._keeper.is_due(self._index):
+            return False
+        kb = self._kb.snapshot()
+        index = self._keeper.build(kb)
+        if index is None:
+            return False
+        with self._refreshing:
+            if self._kb.version > kb.version:
+                index.apply(self._kb.delta(kb.version))
+            with self._lock:
+                self._index = index
+        return True
+
+    def _now(self, where: Where | None, groups: Sequence[str]) -> SearchView:
+        # All of one version: a refresh replaces the knowledge base and changes no view.
+        with self._lock:
+            return SearchView(self._kb, self._index.view(), self._index.allowed(where, groups))
+
+    def _candidates(
+        self, view: SearchView, query: str, vector: FloatArray | None, k: int, method: Method
+    ) -> Candidates:
+        found = view.candidates(query, vector, self._ranking.depth(k, method), method)
+        if self._config.diversity and method == "hybrid":
+            return replace(found, vectors=view.vectors(found))
+        return found
 
 
-def _passages(rows: ChunkRows, hits: _Hits, ordered: list[tuple[str, float]]) -> list[Passage]:
-    read = rows.read([chunk_id for chunk_id, _ in ordered])
-    return [
-        Passage(
-            **row,
-            score=score,
-            dense_score=hits.dense.get(chunk_id),
-            sparse_score=hits.sparse.get(chunk_id),
-        )
-        for row, (chunk_id, score) in zip(read, ordered, strict=True)
-    ]
+def check_search(k: int, method: str) -> None:
+    """Refuses what no search can do.
 
-
-def _reranked(reranker: TextReranker, query: str, passages: list[Passage]) -> list[Passage]:
-    """By the reranker's scores, best first; equal ones stay in the order they came in."""
-    if not passages:
-        return passages
-    scores = reranker.score(query, [embedded_text(p.title, p.text) for p in passages])
-    order = np.argsort(-scores, kind="stable")
-    return [passages[i].model_copy(update={"score": float(scores[i])}) for i in order]
+    Raises:
+        InputError: `k` or `method` is malformed.
+    """
+    if k < 1:
+        raise InputError(f"k={k}: must be at least 1")
+    if method not in ("hybrid", "dense", "sparse"):
+        raise InputError(f"method={method!r}: expected hybrid, dense or sparse")

@@ -49,6 +49,8 @@ class Retrieved:
 
     passages: list[Passage]
     kb_version: int
+    partial: bool = False
+    """A part of the documents was not searched, because its shard did not answer in time."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,18 @@ class Chunk(Record):
     acl: list[str] = Field(default_factory=list)
 
 
+class Found(Record):
+    """Why a search returned a passage; positions count from 1, None where it was not in a list."""
+
+    dense_position: int | None = None
+    sparse_position: int | None = None
+    fused_position: int | None = None
+    fused_score: float | None = None
+    rerank_score: float | None = None
+    beside: str | None = None
+    """Chunk id of the hit next to which it stands in its document, if that is why."""
+
+
 class Passage(Record):
     """A chunk returned for a query."""
 
@@ -83,6 +95,8 @@ class Passage(Record):
     """BM25, None if full-text search did not return the chunk."""
     updated_in: int | None = None
     """Knowledge base version that last wrote the chunk, None where it is unknown."""
+    found: Found | None = None
+    """Why it was found, if a search returned it."""
 
 
 class Question(Record):

@@ -7,9 +7,10 @@ import ray.serve
 
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError
-from serve.config import AppConfig, ScaleConfig, deployment_options
+from serve.config import AppConfig, RetrieverConfig, ScaleConfig, deployment_options
 from serve.deployments import Api, Generator, Router
 from serve.knowledge import Retriever, Writer
+from serve.shards import RetrieverShard, ShardedRetriever
 
 APP_NAME = "rayraft"
 
@@ -26,7 +27,7 @@ def build_app(args: AppConfig) -> Any:
 def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     """The application with another generator, such as a test's."""
     store = resolve_store(args.store)
-    retriever = _deployment(Retriever, args.retriever.scale).bind(args.retriever, store)
+    retriever = retriever_of(args.retriever, store)
     generator = _deployment(generator_class, args.generator.scale).bind(args.generator, store)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     router = _deployment(Router, args.answering.scale).bind(
@@ -34,6 +35,19 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     )
     ingress = ray.serve.ingress(None)(Api)
     return _deployment(ingress, args.api.scale).bind(args.api, router, retriever, generator, writer)
+
+
+def retriever_of(config: RetrieverConfig, store: str) -> Any:
+    """The deployment that searches: one index, or shards and the one that asks them all."""
+    if config.shards == 1:
+        return _deployment(Retriever, config.scale).bind(config, store)
+    shards = [
+        _deployment(RetrieverShard, config.scale, f"RetrieverShard{number}").bind(
+            config, store, number
+        )
+        for number in range(config.shards)
+    ]
+    return _deployment(ShardedRetriever, config.scale).bind(config, store, *shards)
 
 
 def resolve_store(store: str) -> str:
@@ -48,5 +62,5 @@ def resolve_store(store: str) -> str:
     return store_uri(store)
 
 
-def _deployment(cls: type, scale: ScaleConfig) -> Any:
-    return ray.serve.deployment(cls, name=cls.__name__, **deployment_options(scale))
+def _deployment(cls: type, scale: ScaleConfig, name: str | None = None) -> Any:
+    return ray.serve.deployment(cls, name=name or cls.__name__, **deployment_options(scale))

@@ -102,7 +102,14 @@ class RetrieverConfig(Config):
     """Torch threads of the embedder, and searches at the same time; only their short way through
     the index in memory is one at a time."""
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
-    """How dense search and BM25 are combined."""
+    """How dense search and BM25 are done and combined."""
+    shards: int = Field(default=1, ge=1, le=256)
+    """Parts that the documents are spread over, each with its own replicas, for more chunks than
+    one machine should hold."""
+    shard_timeout_s: float = Field(default=2, gt=0)
+    """A shard that takes longer is left out, and the result says `partial`."""
+    upkeep_s: float = Field(default=5, gt=0)
+    """How often a replica looks whether its index must be built anew."""
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=64, num_cpus=0.5)
     )

@@ -15,6 +15,7 @@ from serve.access import check_may_replace, read_document
 from serve.config import RetrieverConfig, WriterConfig
 from serve.follower import Follower
 from serve.service import FloatArray, Search
+from serve.upkeep import start_upkeep
 
 
 class Retriever:
@@ -27,27 +28,28 @@ class Retriever:
 
         kb = KnowledgeBase.open(store)
         self._config = config
-        self._store = store
+        self._documents = DocumentReader(store)
         self._embedder = Embedder.load(kb.embedder.name, threads=config.threads)
         self._retriever = open_retriever(kb, config.retrieval, config.threads, self._embedder)
         self._follower = Follower(self._retriever.refresh, config.poll_s)
-        self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="search")
+        self._threads = SearchThreads(config.threads)
+        start_upkeep(self._retriever.maintain, config.upkeep_s, config.threads)
 
     async def search(self, search: Search) -> Retrieved:
         """Passages that the groups may read, in the version asked for or a later one."""
         await self._follower.wait_for(search.min_kb_version, self._config.wait_s)
-        found: Retrieved = await self._in_thread(self._search, search)
+        found: Retrieved = await self._threads.run(self._search, search)
         return found
 
     async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
         """float32 [n, dim], L2-normalised, and the tokens read."""
-        vectors = await self._in_thread(self._embedder.embed, texts)
-        counts = await self._in_thread(self._embedder.count_tokens, texts)
+        vectors = await self._threads.run(self._embedder.embed, texts)
+        counts = await self._threads.run(self._embedder.count_tokens, texts)
         return vectors, int(counts.sum())
 
     async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
         """The document in the latest version, and that version."""
-        return await asyncio.to_thread(self._document, document_id, groups)
+        return await asyncio.to_thread(self._documents.read, document_id, groups)
 
     async def version(self) -> int:
         """The version that searches see."""
@@ -57,7 +59,7 @@ class Retriever:
         """Searches once."""
         if not self._follower.is_alive():
             raise RuntimeError("the follower of the knowledge base has ended")
-        await self._in_thread(self._search, Search("health", 1))
+        await self._threads.run(self._search, Search("health", 1))
 
     def _search(self, search: Search) -> Retrieved:
         # Read first: passages may be newer than the version named, never older.
@@ -71,14 +73,30 @@ class Retriever:
         )
         return Retrieved(passages, version)
 
-    def _document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
+
+class SearchThreads:
+    """The threads that searches run in."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="search")
+
+    async def run(self, function: Any, *args: Any) -> Any:
+        """What the function returns; the event loop goes on meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+
+class DocumentReader:
+    """Reads whole documents from the latest version of a store."""
+
+    def __init__(self, store: str) -> None:
+        self._store = store
+
+    def read(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
+        """The document and the version, if one of the groups may read it."""
         from data_pipelines.kb import KnowledgeBase
 
         kb = KnowledgeBase.open(self._store)
         return read_document(kb, document_id, groups), kb.version
-
-    async def _in_thread(self, function: Any, *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
 
 class Writer:

@@ -115,7 +115,8 @@ def embedding_list(vectors: npt.NDArray[np.float32], tokens: int, encoding_forma
 def search_result(found: Retrieved) -> Json:
     """POST /v1/search."""
     data = [passage.model_dump() for passage in found.passages]
-    return {"object": "list", "kb_version": found.kb_version, "data": data}
+    head = {"object": "list", "kb_version": found.kb_version, "partial": found.partial}
+    return {**head, "data": data}
 
 
 def document_body(document: Document, kb_version: int) -> Json:

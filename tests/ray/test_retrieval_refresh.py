@@ -103,7 +103,7 @@ def test_searching_while_refreshing_never_mixes_versions(kb: KnowledgeBase):
     assert problems == []
 
 
-@pytest.mark.parametrize("method", ["full_text_search", "delta"])
+@pytest.mark.parametrize("method", ["full_text_rows", "delta"])
 def test_reading_from_storage_holds_up_no_other_search(
     method: str, kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ):

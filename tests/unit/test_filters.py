@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
 import pytest
 
 from data_pipelines.filters import RowFilter
@@ -20,9 +20,15 @@ def row(number: int, metadata: dict[str, Any], acl: list[str] | None = None) -> 
     }
 
 
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    columns = ["document_id", "title", "metadata"]
+    schema = pa.schema([*((name, pa.string()) for name in columns), ("acl", pa.list_(pa.string()))])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
 def allowed(rows: list[dict[str, Any]], where: Any = None, groups: Any = ()) -> list[str]:
     row_filter = RowFilter()
-    row_filter.append(rows)
+    row_filter.append(table(rows))
     mask = row_filter.mask(where, groups)
     return [item["document_id"] for item, keep in zip(rows, mask, strict=True) if keep]
 
@@ -98,7 +104,7 @@ def test_a_malformed_condition_is_one_even_when_nothing_has_the_field():
         allowed(ROWS, {"unknown": {"like": "x"}})
 
 
-def test_dropping_and_adding_rows_is_the_same_as_building_anew():
+def test_adding_rows_piece_by_piece_is_the_same_as_at_once():
     generator = random.Random(0)
     live: list[dict[str, Any]] = []
     row_filter = RowFilter()
@@ -107,15 +113,17 @@ def test_dropping_and_adding_rows_is_the_same_as_building_anew():
             row(
                 100 * step + i,
                 {generator.choice("abc"): generator.choice([1, 2, "x", True])},
-                generator.sample(["hr", "it"], generator.randint(0, 2)),
+                generator.sample(["hr", "it", ""], generator.randint(0, 2)),
             )
             for i in range(generator.randint(0, 4))
         ]
-        keep = [generator.random() < 0.8 for _ in live]
-        row_filter.keep(np.array(keep, dtype=np.bool_))
-        row_filter.append(new)
-        live = [item for item, kept in zip(live, keep, strict=True) if kept] + new
+        row_filter.append(table(new))
+        live += new
         for where in (None, {"a": 1}, {"b": ["x", True]}, {"c": {"gte": 2}}):
             mask = row_filter.mask(where, ("hr",))
             seen = [item["document_id"] for item, one in zip(live, mask, strict=True) if one]
             assert seen == allowed(live, where, ("hr",))
+
+
+def test_an_empty_group_name_is_a_group_and_not_everybody():
+    assert allowed([row(0, {}, [""]), row(1, {}, ["a"]), row(2, {})], None, ()) == ["d2"]

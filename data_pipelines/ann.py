@@ -1,0 +1,120 @@
+"""Approximate indexes over the vectors of a snapshot: HNSW, and IVF-PQ for more of them.
+
+They only propose slots: what is returned is scored by the stored vectors. They are never changed;
+removed rows are filtered out and new ones searched exactly, until the next build.
+"""
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+
+from data_pipelines.config import DenseConfig, IndexKind
+from data_pipelines.filters import Mask
+from data_pipelines.vectors import FloatArray, Slots
+
+_FAISS: Any = faiss  # its type stubs know the C++ signatures, not those of its Python layer
+
+AnnKind = Literal["hnsw", "ivfpq"]
+_TRAINING_VECTORS_PER_LIST = 64
+_MOST_TRAINING_VECTORS = 400_000
+
+
+def kind_for(wanted: IndexKind, chunks: int, config: DenseConfig) -> AnnKind | None:
+    """The kind of index for so many chunks; None for exact search."""
+    if wanted == "auto":
+        if chunks <= config.exact_chunks:
+            return None
+        return "hnsw" if chunks <= config.hnsw_chunks else "ivfpq"
+    return None if wanted == "exact" or not chunks else wanted
+
+
+class AnnIndex:
+    """Proposes neighbours; safe in several threads."""
+
+    def __init__(self, index: Any, kind: AnnKind, config: DenseConfig) -> None:
+        self.kind = kind
+        self.size = int(index.ntotal)
+        self._index = index
+        self._config = config
+
+    @classmethod
+    def build(cls, kind: AnnKind, vectors: FloatArray, config: DenseConfig) -> "AnnIndex":
+        """The index of float32 [n, dim] vectors, by all threads that faiss may use."""
+        make = _hnsw if kind == "hnsw" else _ivfpq
+        return cls(make(vectors, config), kind, config)
+
+    @classmethod
+    def open(cls, path: Path, kind: AnnKind, config: DenseConfig) -> "AnnIndex":
+        """A saved one, mapped into memory and so shared by the processes of a machine."""
+        return cls(_FAISS.read_index(str(path), _FAISS.IO_FLAG_MMAP_IFC), kind, config)
+
+    def with_config(self, config: DenseConfig) -> "AnnIndex":
+        """The same index, searched otherwise."""
+        return AnnIndex(self._index, self.kind, config)
+
+    def save(self, path: Path) -> None:
+        """Writes the index into a file."""
+        _FAISS.write_index(self._index, str(path))
+
+    def propose(self, query: FloatArray, k: int, allowed: Mask | None, share: float) -> Slots:
+        """Some `k` times the refinement factor slots near the query, all of them allowed.
+
+        Args:
+            query: float32 [dim].
+            k: Wanted in the end.
+            allowed: Bool [n >= size]; None for all.
+            share: Share of allowed slots: the fewer, the more must be looked at.
+        """
+        options: dict[str, Any] = {}
+        if allowed is not None:
+            bits = np.packbits(allowed[: self.size], bitorder="little")
+            options["sel"] = _FAISS.IDSelectorBitmap(bits)
+        factor = self._config.refine if self.kind == "hnsw" else self._config.pq_refine
+        wanted = min(self.size, k * factor)
+        if self.kind == "hnsw":
+            breadth = max(self._config.ef_search, wanted)
+            options["efSearch"] = math.ceil(breadth / share)
+            params = _FAISS.SearchParametersHNSW(**options)
+        else:
+            probes = math.ceil(self._config.probe_share * self._index.nlist / math.sqrt(share))
+            options["nprobe"] = min(self._index.nlist, max(1, probes))
+            params = _FAISS.SearchParametersIVF(**options)
+        _, slots = self._index.search(query[None, :], wanted, params=params)
+        found: Slots = slots[0][slots[0] >= 0]
+        return found
+
+
+def _hnsw(vectors: FloatArray, config: DenseConfig) -> Any:
+    # One byte a dimension: a quarter of the memory traffic, which is what a search waits for.
+    kind = _FAISS.ScalarQuantizer.QT_8bit
+    dim = vectors.shape[1]
+    index = _FAISS.IndexHNSWSQ(dim, kind, config.hnsw_links, _FAISS.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = config.ef_construction
+    index.train(_sample(vectors, 50_000))
+    index.add(vectors)
+    return index
+
+
+def _ivfpq(vectors: FloatArray, config: DenseConfig) -> Any:
+    count, dim = vectors.shape
+    lists = max(1, min(65_536, int(4 * math.sqrt(count)), count // 40))
+    pieces = next(m for m in (dim // 4, dim // 2, dim, 1) if m and dim % m == 0)
+    quantizer = _FAISS.IndexFlatIP(dim)
+    bits = 8 if count >= 10_000 else 4  # 256 centroids need vectors to learn from
+    metric = _FAISS.METRIC_INNER_PRODUCT
+    index = _FAISS.IndexIVFPQ(quantizer, dim, lists, pieces, bits, metric)
+    index.train(_sample(vectors, max(50_000, _TRAINING_VECTORS_PER_LIST * lists)))
+    index.add(vectors)
+    index.own_fields, _ = True, quantizer.this.disown()
+    return index
+
+
+def _sample(vectors: FloatArray, count: int) -> FloatArray:
+    count = min(count, _MOST_TRAINING_VECTORS)
+    if len(vectors) <= count:
+        return np.ascontiguousarray(vectors)
+    rows = np.random.default_rng(0).choice(len(vectors), count, replace=False)
+    return np.asarray(vectors[np.sort(rows)])

@@ -34,7 +34,7 @@ ARMS = (
     Arm("raft", "fine-tuned with passages (RAFT)", "raft", "reading"),
     Arm("rag_sequence", "RAG-Sequence, base model", "rag_sequence"),
     Arm("rag_token", "RAG-Token, base model", "rag_token"),
-    Arm("blend", "closed book and passages blended", "blend", "reading"),
+    Arm("blend", "fine-tuned closed book and RAG, blended", "blend", "memory"),
     Arm("auto", "adaptive: chosen per question", "auto", "reading"),
 )
 SEARCH = Arm("search", "retrieval alone", "search")

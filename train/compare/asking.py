@@ -31,9 +31,10 @@ from rayraft.answering import AnswerSettings, answer
 from rayraft.models.base import base_digest
 from rayraft.models.text import TextModel
 from rayraft.prompt_budget import PromptBudget
-from rayraft.prompts import Message, prompt_digest
-from rayraft.protocols import AskRequest, GeneratedPiece
+from rayraft.prompts import prompt_digest
+from rayraft.protocols import AskRequest, GeneratedPiece, GenerateRequest
 from rayraft.records import Question, digest
+from rayraft.writing import Writer, write
 from train.compare.arms import ARMS, GOLDEN, PROBES, SEARCH, Arm, Role
 from train.compare.conditions import REWORDED, Staged, retrieve_under, reworded
 from train.compare.rows import RANKED, ArmRow, Task, answered_row, searched_row
@@ -135,10 +136,10 @@ def _asked(desk: Desk, tasks: Mapping[str, Task]) -> Iterator[tuple[str, str]]:
 class Asker:
     """Answers tasks in this process, one at a time."""
 
-    def __init__(self, desk: Desk, retriever: HybridRetriever, model: TextModel) -> None:
+    def __init__(self, desk: Desk, retriever: HybridRetriever, model: Writer) -> None:
         self._desk, self._retriever, self._model = desk, retriever, model
         config = desk.config
-        self._settings = AnswerSettings(PromptBudget(config.max_prompt_tokens))
+        self._settings = AnswerSettings(PromptBudget(config.max_prompt_tokens), mix=config.mix)
         self._staged = Staged(config.k, config.seed, list(desk.other_answers))
 
     def row(self, task: Task) -> ArmRow:
@@ -160,24 +161,23 @@ class Asker:
         arm, asked = BY_NAME[task.arm], task.question
         adapter = self._desk.adapters.get(arm.adapter) if arm.adapter else None
         named = adapter.reference.adapter_id if adapter else None
+        remembers = arm.mode in ("closed_book", "blend")  # what answers there without passages
         other_words = task.condition == REWORDED
         request = AskRequest(
             question=reworded(asked.question) if other_words else asked.question,
             mode=arm.mode,
-            adapter=named if arm.mode == "closed_book" else None,
+            adapter=named if remembers else None,
             k=self._desk.config.k,
             groups=tuple(asked.groups),
             max_new_tokens=self._desk.config.max_new_tokens,
         )
         retrieve = retrieve_under(task.condition, asked, self._retriever, self._staged)
-        default = adapter.reference if adapter else None
+        default = adapter.reference if adapter and not remembers else None
         given = answer(request, retrieve, self._generate, default, self._settings)
         return answered_row(task, asyncio.run(given))
 
-    async def _generate(
-        self, messages: list[Message], adapter: str | None, max_new_tokens: int
-    ) -> AsyncIterator[GeneratedPiece]:
-        (out,) = self._model.generate([messages], adapter=adapter, max_new_tokens=max_new_tokens)
+    async def _generate(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
+        out = write(self._model, request)
         yield GeneratedPiece(out.text, out.prompt_tokens, out.completion_tokens)
 
 

@@ -54,7 +54,7 @@ def compare(  # noqa: PLR0913 - each parameter is an option
         typer.Option(help="JSONL of people's questions to learn; those asked are left out."),
     ] = None,
     arms: Annotated[
-        str | None, typer.Option(help="Of base, sft, rag, rag_sft, raft, auto; with commas.")
+        str | None, typer.Option(help="Names, see docs/compare.md; with commas. All without.")
     ] = None,
     needs: NeedsText = None,
     limit: Annotated[

@@ -122,14 +122,14 @@ def _merged(
     rows = [row for part in parts for t in read_run(part).values() for row in t.to_pylist()]
     unique = {row["example_id"]: RaftExample.model_validate(row) for row in rows}
     examples = [unique[example_id] for example_id in sorted(unique)]
-    summed = ("seconds", "refused_distractors")
+    summed = ("seconds", "refused_distractors", "prompt_tokens", "completion_tokens")
     counts: dict[str, Any] = {
         "run": name,
         "teacher": " and ".join(part.name.rsplit("-", 1)[1] for part in parts),
         "kb_version": kb_version,
         "chunks": len({example.chunk_id for example in examples}),
         "restricted_chunks": max(int(m.metrics["restricted_chunks"]) for m in manifests),
-        **{key: sum(m.metrics[key] for m in manifests) for key in summed},
+        **{key: sum(m.metrics.get(key, 0) for m in manifests) for key in summed},
         **example_counts(examples, config.raft),
         "dropped": {},
     }

@@ -18,6 +18,7 @@ from data_pipelines import artifacts
 from data_pipelines.champions import champions
 from data_pipelines.config import IngestConfig
 from data_pipelines.feedback import add_feedback, read_feedback
+from data_pipelines.ingest import stored_chunking
 from data_pipelines.ingest_job import run_ingest
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
@@ -79,8 +80,9 @@ def apply_update(store: str, update: Update, progress: Advance) -> dict[str, Any
     kb = KnowledgeBase.open(store)
     retriever = open_retriever(kb)
     began = time.perf_counter()
+    as_stored = IngestConfig(chunking=stored_chunking(kb))
     if update.documents is not None:
-        run_ingest([str(update.documents)], store, IngestConfig(), progress)
+        run_ingest([str(update.documents)], store, as_stored, progress)
     kb.checkout_latest()
     kb.commit(kb.read_chunks(where="false"), update.deleted)
     ingested = time.perf_counter()

@@ -105,8 +105,12 @@ def _written(
 ) -> ArtifactRef:
     if not artifacts.listing(workspace, "raft", name):
         settings = config.raft
-        if scope.questions is not None:  # the number of chunks bounds the teacher's work alone
-            settings = settings.model_copy(update={"max_chunks": None})
+        if scope.questions is not None:
+            # The number of chunks bounds the teacher's work alone; and what people are known to
+            # ask is learned whole, the teacher's examples are there to validate on.
+            held_out = settings.validation_fraction if not config.teacher else 0.0
+            update = {"max_chunks": None, "validation_fraction": held_out}
+            settings = settings.model_copy(update=update)
         build_raft_examples(workspace, settings, name, progress, scope)
     return artifacts.find(workspace, "raft", name)
 

@@ -53,7 +53,7 @@ def compare(request: Request, stage: Stage) -> tuple[str, dict[str, Any]]:
     work = _workspace(request, source.version)
     taught = taught_before(request.update, config)
     with stage("examples and adapters") as advance:
-        people = [*not_asked(request.learn, request.questions), *taught]
+        people = not_asked([*request.learn, *taught], request.questions)
         learned = learn(Stores(request.store, work), config, arms, people, advance)
     desk = Desk(
         work,

@@ -26,6 +26,7 @@ FOLDERS: dict[Kind, str] = {
     "eval": "evals",
     "router": "routers",
     "refresh": "refreshes",
+    "comparison": "comparisons",
 }
 NUMBERED: frozenset[Kind] = frozenset({"adapter"})
 """Kinds of which one name has numbered versions: `<folder>/<name>/<n>/`."""

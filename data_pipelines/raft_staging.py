@@ -1,7 +1,7 @@
-"""What an unfinished RAFT run has written so far, so that the next one goes on from there.
+"""What unfinished work has written so far, so that the next run goes on from there.
 
-Outcomes of chunks are kept below a key of all that decides them: with a changed argument nothing
-old is found. Knows nothing of what an outcome holds.
+Rows are kept below a key of all that decides them: with a changed argument nothing old is found.
+Made for the outcomes of a RAFT run's chunks; knows nothing of what a row holds.
 """
 
 import json
@@ -21,16 +21,19 @@ FLUSH_S = 5.0
 
 
 class Staging:
-    """Rows with a `chunk_id`, in files that are written once."""
+    """Rows with an id, in files that are written once."""
 
-    def __init__(self, store: str, key: str) -> None:
+    def __init__(
+        self, store: str, key: str, folder: str = FOLDER, id_name: str = "chunk_id"
+    ) -> None:
         self._filesystem, root = open_filesystem(store)
-        self._folder = f"{root}/{FOLDER}/{key}"
+        self._folder = f"{root}/{folder}/{key}"
+        self._id_name = id_name
         self._pending: list[Mapping[str, Any]] = []
         self._flushed_at = time.monotonic()
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """Chunk id -> its row; a file that is not whole counts for nothing."""
+        """Id -> its row; a file that is not whole counts for nothing."""
         found: dict[str, dict[str, Any]] = {}
         selector = pafs.FileSelector(self._folder, allow_not_found=True)
         for info in self._filesystem.get_file_info(selector):
@@ -39,7 +42,7 @@ class Staging:
             with self._filesystem.open_input_stream(info.path) as stream:
                 lines = bytes(stream.read()).decode().splitlines()
             if lines and lines[-1] == _END:
-                found |= {row["chunk_id"]: row for row in map(json.loads, lines[:-1])}
+                found |= {row[self._id_name]: row for row in map(json.loads, lines[:-1])}
         return found
 
     def add(self, row: Mapping[str, Any]) -> None:

@@ -17,7 +17,8 @@ from rayraft.commands import new_app
 HELP = """Fine-tuning and retrieval as one answering service over your documents.
 
 A knowledge base goes through **ingest**, **raft** (training examples), **train** (a LoRA
-adapter), **evaluate** and **serve**; **ask** and **search** question it. As documents change and
+adapter), **evaluate** and **serve**; **ask** and **search** question it; **compare** says which
+way of answering is best for your data. As documents change and
 people give **feedback**, **drift** says how stale what was trained is, **refresh** brings it up,
 and **adapters** keeps it; **export** hands examples to other trainers; **demo** does it all.
 
@@ -50,6 +51,8 @@ COMMANDS = (
     Mounted("drift", "data_pipelines.__main__", "drift"),
     Mounted("feedback", "data_pipelines.__main__", "feedback"),
     Mounted("evaluate", "train.__main__", "evaluate"),
+    Mounted("compare", "train.__main__", "compare"),
+    Mounted("advise", "train.__main__", "advise"),
     Mounted("serve", "serve.__main__", "run"),
     Mounted("ask", "serve.__main__", "ask"),
     Mounted("demo", "rayraft.demo.__main__", "demo"),

@@ -13,7 +13,7 @@ from rayraft.config import explain
 from rayraft.errors import ArtifactMismatch
 from rayraft.records import Record
 
-Kind = Literal["adapter", "raft", "eval", "router", "refresh", "model", "index"]
+Kind = Literal["adapter", "raft", "eval", "router", "refresh", "comparison", "model", "index"]
 MANIFEST = "manifest.json"
 
 

@@ -1,11 +1,15 @@
-"""`python -m train fit|evaluate|refresh|mini`: Ray and torch are imported inside the commands."""
+"""`python -m train fit|evaluate|compare|advise|refresh|mini`; Ray and torch come inside."""
 
 from rayraft.commands import new_app
 from train import evaluate_command, fit_command, mini_command, refresh_command
+from train.compare import advise_command
+from train.compare import command as compare_command
 
 app = new_app("Fine-tuning on Ray Train with DeepSpeed, and evaluation.")
 fit_command.register(app)
 evaluate_command.register(app)
+compare_command.register(app)
+advise_command.register(app)
 mini_command.register(app)
 refresh_command.register(app)
 

@@ -8,6 +8,7 @@ from data_pipelines.config import IngestConfig
 from data_pipelines.raft_examples import RaftConfig
 from rayraft.config import Config, load, read_yaml, validate
 from serve.config import AppConfig
+from train.compare.config import MEMORY, READING, CompareConfig
 from train.config import TrainConfig
 from train.evaluate_config import EvaluateConfig
 from train.mini_config import MiniTraining
@@ -19,6 +20,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 CLASSES: dict[str, type[Config]] = {
     "data_pipelines/ingest": IngestConfig,
     "data_pipelines/raft": RaftConfig,
+    "train/compare": CompareConfig,
     "train/evaluate": EvaluateConfig,
     "train/mini": MiniTraining,
     "train/refresh": RefreshConfig,
@@ -56,3 +58,8 @@ def test_the_args_of_a_shipped_serve_application_parse(path: Path):
     assert applications
     for application in applications:
         validate(AppConfig, application["args"], source=str(path))
+
+
+def test_a_comparison_trains_by_default_as_the_shipped_files_say():
+    assert load(TrainConfig, ROOT / "train/lora.yaml") == READING
+    assert load(TrainConfig, ROOT / "train/sft.yaml") == MEMORY

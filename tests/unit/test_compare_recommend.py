@@ -1,0 +1,96 @@
+from dataclasses import asdict
+
+import pytest
+
+from rayraft.errors import ConfigError, InputError
+from tests.unit.compare_rows import SKILL, arm_rows, report
+from train.compare.needs import Needs, parse_needs
+from train.compare.recommend import recommend
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return report()
+
+
+@pytest.fixture(scope="module")
+def advice(plain):
+    def decide(**needs):
+        return asdict(recommend(plain, Needs(**needs)))
+
+    return decide
+
+
+def test_arms_that_cannot_be_told_apart_are_decided_by_cost(plain):
+    assert set(plain["advice"]["as_good"]) >= {"rag", "raft"}
+    assert plain["advice"]["arm"] == "rag"
+    assert "token F1" in plain["advice"]["because"][0]
+    assert "a month" in plain["advice"]["because"][1]
+
+
+def test_a_clearly_better_arm_wins_whatever_it_costs():
+    rows = {arm: arm_rows(arm, skill=0.95 if arm == "raft" else None) for arm in SKILL}
+    assert report(rows=rows)["advice"]["arm"] == "raft"
+
+
+def test_a_need_excludes_and_is_named_as_what_would_change_the_advice(advice):
+    fast = advice(latency_p95_ms=200)
+    assert fast["arm"] == "sft"
+    assert "p95 latency 350 ms" in fast["excluded"]["rag"][0]
+    assert any("without the need latency_p95_ms" in change for change in fast["changes"])
+
+
+def test_a_stale_arm_is_out_where_documents_change_faster_than_it_is_refreshed(advice):
+    assert "sft" in advice(freshness="seconds")["excluded"]
+    assert "sft" not in advice(freshness="hourly")["excluded"]
+    assert "rag" not in advice(freshness="seconds")["excluded"]
+
+
+def test_without_a_measured_update_arms_without_passages_count_as_stale():
+    found = report(Needs(freshness="daily"), updated=None)["advice"]["excluded"]
+    assert {"base", "sft"} <= set(found) and "rag" not in found
+
+
+def test_one_revealed_secret_excludes_under_strict_privacy_alone(advice):
+    assert "revealed 25%" in advice(privacy="strict")["excluded"]["raft"][0]
+    assert "raft" not in advice()["excluded"]
+
+
+def test_needs_that_nothing_keeps_recommend_nothing(advice):
+    found = advice(latency_p95_ms=1)
+    assert found["arm"] is None
+    assert len(found["excluded"]) == len(SKILL)
+
+
+def test_a_budget_is_of_the_whole_month(plain, advice):
+    cost = plain["costs"]["rag"]["thousand_answers"]
+    assert "rag" in advice(budget=cost * 99, volume=100_000)["excluded"]
+    assert "rag" not in advice(budget=cost * 101, volume=100_000)["excluded"]
+
+
+def test_break_even_is_where_the_costs_are_equal(plain):
+    costs = plain["costs"]
+    found = {(b["from"], b["to"]): b["answers"] for b in plain["break_even"]}
+    n = found["rag", "sft"]  # dearer to make, cheaper to run
+    total = {a: costs[a]["once"] + n * costs[a]["thousand_answers"] / 1000 for a in ("rag", "sft")}
+    assert total["rag"] == pytest.approx(total["sft"], rel=0.01)
+    assert ("sft", "rag") not in found
+
+
+def test_right_again_counts_the_seconds_of_what_it_took(plain):
+    right = plain["update"]["right_again_s"]
+    assert right["rag"] == pytest.approx(4.2)
+    assert right["sft"] == pytest.approx(204.2)
+    assert right["base"] is None
+
+
+def test_needs_are_parsed_and_refused():
+    needs = parse_needs("freshness=daily, latency_p95_ms=300,privacy=strict")
+    assert needs == Needs(freshness="daily", latency_p95_ms=300, privacy="strict")
+    assert parse_needs(None) == Needs()
+    with pytest.raises(InputError, match="fresh"):
+        parse_needs("fresh")
+    with pytest.raises(ConfigError, match="speed"):
+        parse_needs("speed=1")
+    with pytest.raises(ConfigError, match="budget"):
+        parse_needs("budget=-1")

@@ -1,0 +1,75 @@
+"""Copies of a store that a comparison may write into; the user's own store is only read.
+
+A copy is a folder below `<store>/workspaces/`. It exists once its mark does, which is written last.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from data_pipelines import artifacts
+from data_pipelines.stores import open_filesystem, store_uri, write_file
+from rayraft.manifests import check_adapter
+from rayraft.models.base import base_digest
+from rayraft.prompts import prompt_digest
+
+MARK = "copied"
+FOLDER = "workspaces"
+
+
+def copy_store(store: str, into: str, name: str, parts: Sequence[str]) -> tuple[str, bool]:
+    """The store `<into>/workspaces/<name>`, with these folders of `store` in it.
+
+    Returns:
+        Its URI, and whether it was made now.
+    """
+    target = f"{store_uri(into)}/{FOLDER}/{name}"
+    source_fs, source_root = open_filesystem(store)
+    target_fs, target_root = open_filesystem(target)
+    if _exists(target_fs, f"{target_root}/{MARK}"):
+        return target, False
+    for part in parts:
+        if _exists(target_fs, f"{target_root}/{part}"):
+            target_fs.delete_dir(f"{target_root}/{part}")  # of a copy that was killed
+        if _exists(source_fs, f"{source_root}/{part}"):
+            target_fs.create_dir(f"{target_root}/{part}", recursive=True)
+            pafs.copy_files(
+                f"{source_root}/{part}",
+                f"{target_root}/{part}",
+                source_filesystem=source_fs,
+                destination_filesystem=target_fs,
+            )
+    return target, True
+
+
+def mark_whole(store: str) -> None:
+    """Says that a copy, and what was planted in it, is complete."""
+    filesystem, root = open_filesystem(store)
+    write_file(filesystem, f"{root}/{MARK}", b"")
+
+
+def copy_adapter(store: str, adapter_id: str, target: str, name: str, base_model: str) -> None:
+    """Publishes an adapter of `store` in `target` under another name; nothing if it is there.
+
+    Raises:
+        NotFoundError: There is no such adapter.
+        ArtifactMismatch: It belongs to another base model or other prompts, or was changed.
+    """
+    ref = artifacts.find(store, "adapter", adapter_id)
+    with TemporaryDirectory() as folder:
+        manifest = artifacts.fetch(ref, Path(folder))
+        check_adapter(manifest, base_digest(base_model), prompt_digest(), ref.artifact_id)
+        there = [
+            artifacts.read_manifest(r).files for r in artifacts.listing(target, "adapter", name)
+        ]
+        if manifest.files in there:
+            return
+        files: dict[str, bytes | Path] = {file: Path(folder, file) for file in manifest.files}
+        artifacts.publish(target, "adapter", name, files, manifest)
+
+
+def _exists(filesystem: Any, path: str) -> bool:
+    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)

@@ -81,13 +81,14 @@ class LocalTeacher:
         return explain_results(requests, results, self._complete)
 
     def _complete(self, prompts: Sequence[list[Message]]) -> list[str]:
-        outputs = []
+        outputs: list[str] = []
         for prompt in prompts:  # one by one, for the reason that `write` has
             try:
-                outputs += self._model.generate([prompt], max_new_tokens=REASONING_TOKENS)
+                made = self._model.generate([prompt], max_new_tokens=REASONING_TOKENS)
+                outputs.append(made[0].text)
             except InputError:
-                outputs.append(_Nothing())
-        return [output.text for output in outputs]
+                outputs.append("")
+        return outputs
 
     def _write_or_count(self, request: TeacherRequest) -> TeacherResult:
         try:
@@ -174,7 +175,3 @@ class LocalTeacher:
     def _generate(self, prompts: Sequence[list[Message]]) -> list[str]:
         limit = self._config.max_new_tokens
         return [output.text for output in self._model.generate(prompts, max_new_tokens=limit)]
-
-
-class _Nothing:
-    text = ""

@@ -13,6 +13,7 @@ from rayraft.prompts import answer_messages
 from tests.unit.test_raft_exports import EXAMPLES
 
 trl = pytest.importorskip("trl", reason="TRL is not installed: pip install trl")
+datasets = pytest.importorskip("datasets", reason="TRL's own reader of files is not installed")
 TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'assistant' %}[CLS]{% generation %}"
     "{{ message.content }}[SEP]{% endgeneration %}{% else %}{{ message.content }}[SEP]{% endif %}"
@@ -30,8 +31,6 @@ def tokenizer() -> Any:
 
 def trained(path: Path, folder: Path) -> Any:
     """A trainer after one step over a file, which TRL alone has read and tokenized."""
-    from datasets import load_dataset
-
     words = tokenizer()
     config = LlamaConfig(
         vocab_size=len(words),
@@ -42,7 +41,9 @@ def trained(path: Path, folder: Path) -> Any:
         num_key_value_heads=2,
     )
     form = "parquet" if path.suffix == ".parquet" else "json"
-    rows = load_dataset(form, data_files=str(path), split="train", cache_dir=str(folder / "cache"))
+    rows = datasets.load_dataset(
+        form, data_files=str(path), split="train", cache_dir=str(folder / "cache")
+    )
     settings = trl.SFTConfig(
         output_dir=str(folder / "out"),
         max_steps=1,

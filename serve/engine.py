@@ -137,7 +137,11 @@ class TextEngine:
         """
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        job = Job(request, partial(loop.call_soon_threadsafe, pieces.put_nowait))
+
+        def hand_out(text: str) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, text)
+
+        job = Job(request, hand_out)
         writing = asyncio.create_task(self._submit(job))
         writing.add_done_callback(lambda _: pieces.put_nowait(None))
         given = ""

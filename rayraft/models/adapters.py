@@ -5,7 +5,7 @@ trained on; a wrong adapter then answers like the base. Here it is refused.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
@@ -86,10 +86,11 @@ class Adapters:
             raise NotFoundError(self._unknown(name))
         if self._peft is None or name == self._active:
             return
+        layers: Any = self._peft.base_model
         if name is None:
-            self._peft.base_model.disable_adapter_layers()
+            layers.disable_adapter_layers()
         else:
-            self._peft.base_model.enable_adapter_layers()
+            layers.enable_adapter_layers()
             self._peft.set_adapter(name, inference_mode=True)
         self._active = name
 

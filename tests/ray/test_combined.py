@@ -22,6 +22,7 @@ from rayraft.models.text import TextModel
 from rayraft.prompts import ANSWER, Message, answer_messages
 from rayraft.protocols import Combine, View
 from rayraft.records import Passage
+from rayraft.writing import Row
 from tests.ray.tiny_models import WORDS, save_causal, save_seq2seq
 
 PROMPTS: list[list[Message]] = [
@@ -48,10 +49,11 @@ def decodings(model: TextModel, prompts: list[list[Message]]) -> list[Decoding]:
     return [Decoding(model._model, model._codec.render(p, 8)) for p in prompts]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def test_scores_are_those_of_transformers_rag_models(tmp_path: Path) -> None:
     folder = save_seq2seq(tmp_path)
     generator = T5ForConditionalGeneration.from_pretrained(folder).eval()
+    weights = {name: weight.clone() for name, weight in generator.state_dict().items()}
     sizes: Any = {"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1}
     encoder = DPRQuestionEncoder(DPRConfig(vocab_size=8, intermediate_size=8, **sizes))
     config = RagConfig.from_question_encoder_generator_configs(
@@ -77,6 +79,8 @@ def test_scores_are_those_of_transformers_rag_models(tmp_path: Path) -> None:
         (RagTokenForGeneration, token_score),
     ):
         rag = cls(config=config, question_encoder=encoder, generator=generator).eval()
+        # These classes may draw the weights of what they are given anew.
+        rag.generator.load_state_dict(weights)
         logits = rag(**asked).logits
         theirs = -rag.get_nll(logits, scores, target, n_docs=3)
         assert float(score(target_log_probs, shares)) == pytest.approx(float(theirs), abs=1e-4)
@@ -114,7 +118,12 @@ def test_mixed_tokens_are_the_likeliest_of_the_mixture(model: TextModel) -> None
 
 @torch.inference_mode()
 def test_the_likeliest_answer_is_chosen_over_all_prompts(model: TextModel) -> None:
-    drafts = [model._generate_tokens([model._codec.render(p, 6)], 6)[0] for p in PROMPTS]
+    rendered = [model._codec.render(p, 6) for p in PROMPTS]
+    with model._turns:
+        drafts = [
+            model._write([Row(p, 6)], [ids], None)[0]
+            for p, ids in zip(PROMPTS, rendered, strict=True)
+        ]
     shares = log_shares(WEIGHTS)
     scores = [
         float(sequence_score(torch.stack([d.score(c) for d in decodings(model, PROMPTS)]), shares))
@@ -122,10 +131,10 @@ def test_the_likeliest_answer_is_chosen_over_all_prompts(model: TextModel) -> No
     ]
     made = model.generate_combined(views(*WEIGHTS), "rag_sequence", max_new_tokens=6)
     assert made.text == model._codec.decode(drafts[max(range(3), key=scores.__getitem__)])
-    assert made.prompt_tokens == sum(len(model._codec.render(p, 6)) for p in PROMPTS)
+    assert made.prompt_tokens == sum(len(ids) for ids in rendered)
 
 
-@pytest.mark.parametrize("combine", ["blend", "rag_token", "rag_sequence"])
+@pytest.mark.parametrize("combine", ["blend", "rag_token"])
 def test_a_prompt_with_all_the_weight_answers_as_if_alone(
     model: TextModel, combine: Combine
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from rayraft.mini.tokenizer import build_tokenizer
-from rayraft.models.generation import text_deltas
+from rayraft.models.generation import TextDeltas
 
 
 @pytest.fixture(scope="module")
@@ -35,4 +35,6 @@ def test_text_is_written_as_people_do_and_streams_as_it_is(
     def decode(some: list[int]) -> str:
         return str(tokenizer.decode(some))
 
-    assert "".join(text_deltas(iter(ids), decode)) == text
+    deltas = TextDeltas(decode)
+    pieces = [deltas.feed(ids[:end]) for end in range(1, len(ids) + 1)]
+    assert "".join([*pieces, deltas.finish(ids)]) == text

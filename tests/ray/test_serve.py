@@ -213,11 +213,8 @@ def test_overload_is_refused_with_429_and_what_is_taken_is_answered(http):
 
 
 def test_client_that_leaves_a_stream_does_not_hold_the_engine(http, client):
-    body = {
-        "model": "rayraft/rag",
-        "messages": [{"role": "user", "content": VIETNAM}],
-        "stream": True,
-    }
+    messages = [{"role": "user", "content": VIETNAM}]
+    body = {"model": "rayraft/rag", "messages": messages, "stream": True}
     for _ in range(6):
         with http.stream("POST", "/v1/chat/completions", json=body) as reply:
             next(reply.iter_bytes())
@@ -233,12 +230,13 @@ def test_bad_json_and_unknown_model_through_the_proxy(http):
     assert unknown.status_code == 404
 
 
-def test_ask_command_speaks_to_the_service(url):
-    arguments = ["ask", VIETNAM, "--url", url, "--mode", "rag", "--explain"]
+@pytest.mark.parametrize("mode", ["rag", "blend", "rag_token"])
+def test_ask_command_speaks_to_the_service(url, mode):
+    arguments = ["ask", VIETNAM, "--url", url, "--mode", mode, "--weight", "0.7", "--explain"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[0] == "EUR"
-    assert "travel/rail.md" in result.stdout and "kb version" in result.stdout
+    assert all(said in result.stdout for said in ("travel/rail.md", "kb version", mode))
     unknown = CliRunner().invoke(app, ["ask", "Q?", "--url", url, "--mode", "magic"])
     # Ray writes its workers' log lines to the same stream of this process.
     errors = [line for line in unknown.stderr.splitlines() if line.startswith("error:")]

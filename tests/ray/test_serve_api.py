@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -43,6 +44,20 @@ def test_options_and_last_user_message_reach_the_service(api):
     (ask,) = api.service.asked
     assert (ask.question, ask.mode, ask.k, ask.where) == ("second", "rag", 2, {"region": "VN"})
     assert (ask.min_kb_version, ask.max_new_tokens, ask.groups) == (5, 7, ())
+
+
+def test_what_blends_grounds_and_limits_an_answer_reaches_the_service(api):
+    options = {"retrieval_weight": 0.3, "reading_adapter": "r-v2", "require_grounding": True}
+    reply = api.chat(model="rayraft/blend@a-v1", rayraft={**options, "timeout_s": 5}).json()
+    (ask,) = api.service.asked
+    assert (ask.mode, ask.adapter) == ("blend", "a-v1")
+    assert ask.model_dump(include=set(options)) == options
+    assert 0 < ask.deadline_at - time.time() <= 5
+    assert reply["rayraft"]["supported"] is False
+    api.chat(stream=True)
+    api.chat()
+    streamed, whole = api.service.asked[1:]
+    assert streamed.deadline_at is None and whole.deadline_at > ask.deadline_at + 50
 
 
 def test_model_names_carry_mode_and_adapter(api):

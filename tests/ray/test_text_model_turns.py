@@ -17,7 +17,8 @@ from tests.ray.tiny_models import save_causal, save_seq2seq
 
 
 def test_holders_let_those_who_wait_go_first_in_order() -> None:
-    turns, seen = Turns(), []
+    turns = Turns()
+    seen: list[str] = []
 
     def one(name: str) -> None:
         with turns:

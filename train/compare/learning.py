@@ -10,7 +10,7 @@ from typing import Any
 
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
-from data_pipelines.champions import promote
+from data_pipelines.champions import champions, promote
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance
 from data_pipelines.published_adapters import PublishedAdapter
@@ -72,7 +72,9 @@ def learn(
         else:
             run = run or examples_run(workspace, config, questions, progress)
             learned[role] = _trained(workspace, config, role, run)
-        promote(workspace, learned[role].adapter.ref.artifact_id, "comparison")
+        chosen = learned[role].adapter.ref.artifact_id
+        if champions(workspace).get(role) != chosen:  # a refresh starts from the champion
+            promote(workspace, chosen, "comparison")
     return learned
 
 

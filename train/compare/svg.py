@@ -54,15 +54,20 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
                 x = _across((at - low) / (high - low))
                 marks.append(_tick_x(x, f"{digit * 10.0**power:g}"))
     placed: list[float] = []
-    for point in sorted(points, key=lambda p: -p.y):
-        x = _across((np.log10(max(point.x, least)) - low) / (high - low))
-        text_y = _free(_down(point.y), placed)
+    places = [
+        (_across((np.log10(max(p.x, least)) - low) / (high - low)), _down(p.y), p) for p in points
+    ]
+    for x, y, point in sorted(places, key=lambda place: place[1]):
+        text_y = _free(y, placed)
         placed.append(text_y)
+        # To the right of every mark that stands beside it, so that none covers the name.
+        near = [x1 for x1, y1, _ in places if abs(x1 - x) < 70 and abs(y1 - text_y) < 20]
+        beside = max([x, *near])
         marks += [
             f'<g class="s{point.colour % COLOURS}">',
             _line(x, _down(point.low), x, _down(point.high), "whisker"),
-            f'<circle cx="{x:.1f}" cy="{_down(point.y):.1f}" r="5"/></g>',
-            _text(x + 9, text_y + 4, point.label, "start"),
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
+            f"{_text(beside + 10, text_y + 4, point.label, 'start')}</g>",
         ]
     return _svg(marks, f"{y_title} against {x_title}")
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from data_pipelines.ingest_job import run_ingest
 from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.quarantine import read_quarantine
-from data_pipelines.sql_source import Query
 from rayraft.errors import ArtifactMismatch, InputError
 from tests.ray.hash_embedder import SPEC
 
@@ -122,29 +120,6 @@ def test_a_wrong_path_or_another_embedder_leaves_the_store_as_it_was(folder: Pat
     with pytest.raises(ArtifactMismatch, match="hash"):
         ingest(folder, store)
     assert KnowledgeBase.open(str(store)).version == version
-
-
-def test_rows_of_a_database_are_documents_beside_files(folder: Path, tmp_path: Path):
-    store, database = tmp_path / "store", tmp_path / "crm.db"
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        connection.execute("CREATE TABLE c (id, name, notes, region)")
-        rows = [(f"c{n}", f"Customer {n}", f"Likes kettle {n}.", "HN") for n in range(3)]
-        connection.executemany("INSERT INTO c VALUES (?, ?, ?, ?)", [*rows, ("c9", "", None, "")])
-        connection.commit()
-    sql = "SELECT id, name AS title, notes AS text, region FROM c"
-    options = RunOptions(query=Query(sql, f"sqlite:///{database}"))
-    paths = [str(folder / "rows.jsonl")]
-    report = run_ingest(paths, str(store), CONFIG, options=options)
-
-    assert counts(report) == (23, 0, 0, 2, 0)
-    document = KnowledgeBase.open(str(store)).document("c1")
-    assert (document.title, document.text) == ("Customer 1", "Likes kettle 1.")
-    assert document.metadata == {"region": "HN"}
-    only = run_ingest([], str(store), CONFIG, options=options)
-    assert counts(only) == (0, 0, 3, 1, 0)
-    wrong = RunOptions(query=Query("SELECT nothing FROM c", f"sqlite:///{database}"))
-    with pytest.raises(InputError, match="no such column: nothing"):
-        run_ingest([], str(store), CONFIG, options=wrong)
 
 
 KILLED_JOB = """

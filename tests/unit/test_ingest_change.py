@@ -11,6 +11,7 @@ import pytest
 
 import data_pipelines.ingest_chunking as chunking_module
 import data_pipelines.ingest_job as job
+import data_pipelines.vector_making as vector_making
 from data_pipelines.config import ChunkingConfig, IngestConfig
 from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest import ingest_documents, stored_chunking
@@ -47,7 +48,7 @@ def embedder(monkeypatch: pytest.MonkeyPatch) -> Counting:
     counting = Counting()
     monkeypatch.setattr(job, "load_tokenizer", lambda name: counting)
     monkeypatch.setattr(chunking_module, "load_tokenizer", lambda name: counting)
-    monkeypatch.setattr(job, "load_model", lambda name: counting)
+    monkeypatch.setattr(vector_making, "load_model", lambda name: counting)
     return counting
 
 

@@ -101,7 +101,8 @@ def _body(mail: EmailMessage, config: ReadingConfig) -> str:
     try:
         text = part.get_content()
     except (LookupError, ValueError):  # an unknown character set
-        text = decode_text(part.get_payload(decode=True) or b"")
+        raw = part.get_payload(decode=True)
+        text = decode_text(raw if isinstance(raw, bytes) else b"")
     if part.get_content_type() == "text/html":
         return convert_apart(".html", str(text).encode(errors="replace"), config)
     return str(text).replace("\r\n", "\n").strip() + "\n"

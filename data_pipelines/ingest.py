@@ -111,11 +111,11 @@ def ingest_documents(
         InputError: A blank text, or two documents with one id.
         ConcurrentWrite: Other writers kept committing first.
     """
-    check_embedder(kb.embedder, embedder.spec, "knowledge base")
     for document in documents:
         if not document.text.strip():
             raise InputError(f"document {document.document_id!r}: text is blank")
     kb.checkout_latest()
+    check_embedder(kb.embedder, embedder.spec, "knowledge base")
     found = [
         Found(key, document.document_id, document.content_hash(), document.uri)
         for key, document in enumerate(documents)

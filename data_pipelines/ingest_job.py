@@ -6,12 +6,10 @@ the rest on Ray Data (`ingest_ray.py`). Nothing but the commit touches the knowl
 that is killed leaves the last version as it was, and the next run does what was left.
 """
 
-import functools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,13 +22,14 @@ from data_pipelines.ingest_inputs import Inputs, RunOptions, read_inputs
 from data_pipelines.ingest_reading import keep_keys
 from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.known_vectors import FloatArray, KnownVectors, embedded_texts, text_key
+from data_pipelines.known_vectors import KnownVectors, embedded_texts, text_key
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.quarantine import write_quarantine
 from data_pipelines.schema import vector_array
 from data_pipelines.source_state import SourceState
 from data_pipelines.sources import SourceFile, find_files
 from data_pipelines.sync import check_removals, plan_removals
+from data_pipelines.vector_making import VectorMaker
 from rayraft.errors import NotFoundError
 from rayraft.models.embedder_tokenizer import DEFAULT_EMBEDDER
 
@@ -180,45 +179,15 @@ class _Job:
         """Embeds what is not known and commits; returns the version."""
         if not rows.num_rows and not removed:
             return kb.version
-        texts = embedded_texts(rows)
-        keys = [text_key(text) for text in texts]
-        missing = known.missing(keys)
-        done = 0
-        for places, vectors in self._embed([texts[place] for place in missing]):
-            batch = [keys[missing[place]] for place in places]
-            known.add(batch, vectors)
-            self.staged.add(batch, vectors)
-            done += len(batch)
-            self.advance(done, len(missing))
-        if self._on_ray(len(missing)):
-            self.staged.flush()
-        embedded = rows.append_column("embedding", vector_array(known.take(keys)))
+        maker = VectorMaker(
+            self.embedder,
+            self.config.embedding,
+            self.staged,
+            self.advance,
+            self.options.start_ray,
+        )
+        vectors = maker.vectors(embedded_texts(rows), known)
+        embedded = rows.append_column("embedding", vector_array(vectors))
         version = commit_rows(kb, embedded, removed)
         self.staged.clear()
         return version
-
-    def _on_ray(self, chunks: int) -> bool:
-        return chunks > self.config.embedding.in_process_chunks
-
-    def _embed(self, texts: list[str]) -> Iterator[tuple[list[int], FloatArray]]:
-        if not texts:
-            return
-        if self._on_ray(len(texts)):
-            self.options.start_ray()
-            from data_pipelines import ingest_ray
-
-            yield from ingest_ray.embed(texts, self.embedder, self.config.embedding)
-            return
-        model = load_model(self.embedder)
-        size = self.config.embedding.batch_chunks
-        for start in range(0, len(texts), size):
-            batch = texts[start : start + size]
-            yield list(range(start, start + len(batch))), model.embed(batch)
-
-
-@functools.lru_cache(maxsize=1)
-def load_model(embedder: str) -> Any:
-    """The embedder in this process; loaded once."""
-    from rayraft.models.embedder import Embedder  # brings torch
-
-    return Embedder.load(embedder)

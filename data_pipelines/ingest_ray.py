@@ -28,7 +28,7 @@ def read(files: Sequence[tuple[int, SourceFile]], config: ReadingConfig) -> ray.
     """The documents of numbered files, one row each, in `READ_SCHEMA`."""
     items = [{"number": number, **file._asdict()} for number, file in files]
     tasks = -(-len(items) // config.files_per_task)
-    return (
+    documents: ray.data.Dataset = (
         ray.data.from_items(items, override_num_blocks=tasks)
         .map_batches(
             functools.partial(_read_batch, config=config),
@@ -37,6 +37,7 @@ def read(files: Sequence[tuple[int, SourceFile]], config: ReadingConfig) -> ray.
         )
         .materialize()
     )
+    return documents
 
 
 def summary(documents: ray.data.Dataset) -> list[dict[str, Any]]:
@@ -45,9 +46,7 @@ def summary(documents: ray.data.Dataset) -> list[dict[str, Any]]:
     return [row for table in tables if table.num_rows for row in table.to_pylist()]
 
 
-def chunk(
-    documents: "ray.data.Dataset | pa.Table", keys: pa.Array, embedder: str, config: IngestConfig
-) -> pa.Table:
+def chunk(documents: Any, keys: pa.Array, embedder: str, config: IngestConfig) -> pa.Table:
     """Chunk rows of the documents with these keys."""
     if isinstance(documents, pa.Table):
         documents = ray.data.from_arrow(keep_keys(documents, keys))
@@ -83,7 +82,8 @@ def embed(
             num_cpus=settings.threads,
         )
     )
-    for batch in done.iter_batches(batch_size=None, batch_format="pyarrow"):
+    batches_done: Any = done.iter_batches(batch_size=None, batch_format="pyarrow")
+    for batch in batches_done:
         yield batch["place"].to_pylist(), vector_matrix(batch["embedding"])
 
 

@@ -15,8 +15,8 @@ Store = Annotated[str, typer.Option(help="Folder or URI of the store.")]
 VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="A number or a tag.")]
 
 app = new_app(
-    "The knowledge base's versions: log, diff, rollback, tag, untag, compact, forget. The clock "
-    "never goes back: a rollback is a new version.\n\nExample: `rayraft kb log --store S`"
+    "The knowledge base's versions: log, diff, rollback, tag, untag, compact, reembed, forget. The "
+    "clock never goes back: a rollback is a new version.\n\nExample: `rayraft kb log --store S`"
 )
 
 _SHOWN = 20
@@ -112,6 +112,30 @@ def compact(
 
     done = kb_versions.compact(store, keep, timedelta(days=older_than_days))
     typer.echo(_compacted(done))
+
+
+@app.command(epilog="Example: `rayraft kb reembed --embedder models/e5-small --store S`")
+@clear_errors
+def reembed(
+    store: Store,
+    embedder: Annotated[str, typer.Option(help="`minilm`, or a folder with a BERT.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value of the embedding, such as actors=8.")
+    ] = None,
+) -> None:
+    """Embeds all chunks with another embedder and switches at once; start services again then."""
+    from data_pipelines.config import EmbeddingConfig
+    from data_pipelines.progress import progress_bar
+    from data_pipelines.ray_later import ray_when_needed
+    from data_pipelines.reembed import reembed as run
+    from rayraft.config import load
+
+    settings = load(EmbeddingConfig, None, overrides or ())
+    with ray_when_needed() as start_ray, progress_bar("chunks embedded") as advance:
+        done = run(store, embedder, settings, advance, start_ray)
+    typer.echo(f"version {done.kb_version}, {done.chunks} chunks embedded with {embedder}")
+    if done.cut_off:
+        typer.echo(f"{done.cut_off} of them are longer than this embedder reads")
 
 
 @app.command(epilog="Example: `rayraft kb forget manuals/kettle.md --store S --purge`")

@@ -103,7 +103,7 @@ def merge_rows(dataset: Any, rows: pa.Table, replaced: Collection[str]) -> bool:
     try:
         merge.execute(rows)
     except OSError as exc:
-        if not _is_conflict(exc):
+        if not is_conflict(exc):
             raise
         logger.info("commit lost against another writer: %s", exc)
         return False
@@ -118,7 +118,7 @@ def update_index(dataset: Any) -> None:
     try:
         dataset.optimize.optimize_indices()
     except OSError as exc:
-        if not _is_conflict(exc):
+        if not is_conflict(exc):
             raise
         logger.info("index update left to another writer: %s", exc)
 
@@ -168,6 +168,7 @@ def _not_opened(store: str, error: Exception) -> InputError:
     return InputError(f"store {store!r}: {line}")
 
 
-def _is_conflict(error: OSError) -> bool:
+def is_conflict(error: OSError) -> bool:
+    """Whether a commit failed because another writer was first."""
     # Lance has no type of its own for it.
     return any(word in str(error).lower() for word in ("concurrent", "conflict"))

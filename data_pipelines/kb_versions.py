@@ -20,7 +20,7 @@ from rayraft.errors import InputError, NotFoundError
 
 _TAG = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 _SAID = {
-    "Overwrite": "created",
+    "Overwrite": "reembedded",
     "CreateIndex": "index",
     "Rewrite": "compacted",
     "Update": "changed",
@@ -82,7 +82,7 @@ def _info(
     return VersionInfo(
         version=version,
         time=time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC),
-        what=_SAID.get(operation, operation.lower()),
+        what="created" if version == 1 else _SAID.get(operation, operation.lower()),
         chunks=int(table.count_rows()),
         documents=int(table.count_rows("position = 0")),
         tags=sorted(tags.get(version, [])),

@@ -63,6 +63,7 @@ class SourceState:
         self._filesystem, root = open_filesystem(store)
         self._path = f"{root}/{FILE}"
         self._entries: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        self._saved: dict[str, tuple[str, list[dict[str, Any]]]] = {}
 
     def load(self) -> "SourceState":
         """Reads what earlier runs wrote; whatever is not readable counts for nothing."""
@@ -75,6 +76,7 @@ class SourceState:
         for row in table.to_pylist():
             _, rows = self._entries.setdefault(row["path"], (row["stamp"], []))
             rows.append({name: row[name] for name in _COLUMNS})
+        self._saved = dict(self._entries)
         return self
 
     def rows(self, source: SourceFile, stamp: Stamp | None) -> list[dict[str, Any]] | None:
@@ -107,13 +109,16 @@ class SourceState:
         return len(self._entries) < before
 
     def save(self) -> None:
-        """Writes all entries at once."""
-        rows = [
-            {"path": path, "stamp": stamp, **row}
-            for path, (stamp, entry) in self._entries.items()
-            for row in entry
-        ]
+        """Writes all entries at once, if any has changed."""
+        if self._entries == self._saved:
+            return
+        columns: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
+        for path, (stamp, rows) in self._entries.items():
+            columns["path"] += [path] * len(rows)
+            columns["stamp"] += [stamp] * len(rows)
+            for name in _COLUMNS:
+                columns[name] += [row[name] for row in rows]
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), sink)
+        pq.write_table(pa.table(columns, schema=_SCHEMA), sink)
         self._filesystem.create_dir(os.path.dirname(self._path), recursive=True)
         write_file(self._filesystem, self._path, sink.getvalue().to_pybytes())

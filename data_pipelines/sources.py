@@ -1,6 +1,7 @@
 """Finds the files that a person names: paths, globs, folders, URIs, web pages, sitemaps."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -87,10 +88,24 @@ def _files_below(path: Path) -> Iterator[tuple[SourceFile, bool]]:
     if path.is_file():
         yield SourceFile(str(path), path.name), True
         return
-    for file in sorted(path.rglob("*")):
-        below = file.relative_to(path)
-        if file.is_file() and not any(part.startswith(".") for part in below.parts):
-            yield SourceFile(str(file), below.as_posix()), _is_within(file, path)
+    for file in _walk(str(path), ()):
+        full = os.path.join(str(path), *file)
+        if os.path.isfile(full):
+            allowed = not os.path.islink(full) or _is_within(Path(full), path)
+            yield SourceFile(full, "/".join(file)), allowed
+
+
+def _walk(folder: str, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Parts of the paths of all files below, in order; links to folders are not followed."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, (*parts, entry.name))
+        else:
+            yield (*parts, entry.name)
 
 
 def _files_at(uri: str) -> Iterator[tuple[SourceFile, bool]]:

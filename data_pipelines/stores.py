@@ -1,6 +1,7 @@
 """What `--store` means: the one rule for folders and URIs, for Lance and for plain files alike."""
 
 import os
+import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -39,7 +40,7 @@ def write_file(filesystem: Any, path: str, content: bytes) -> None:
         with filesystem.open_output_stream(path) as stream:
             stream.write(content)
         return
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"  # of this writer alone, on any machine
     try:
         with open(temporary, "wb") as file:
             file.write(content)

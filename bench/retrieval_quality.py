@@ -56,7 +56,7 @@ def documents_of(name: str, questions: Sequence[Question]) -> list[Document]:
     """All documents of a set, or at the small size the gold ones and a sample of the others."""
     if name == "example":
         files, _ = find_files([str(CORPUS / "documents")])
-        found = [d for file in files for d in read_file(file, max_file_mb=10)]
+        found = [d for file in files for d in read_file(file)]
         return [d for d in found if isinstance(d, Document)]
     rows = read_objects(Path(os.environ["DATA"]) / name / "corpus.jsonl", "corpus")
     documents = [

@@ -35,9 +35,9 @@ class Vectors:
 
     def take(self, slots: Slots) -> FloatArray:
         """float32 [len(slots), dim], in the order asked."""
-        late = slots >= len(self.base)
-        if not late.any():
+        if not len(self.tail):
             return np.asarray(self.base[slots])
+        late = slots >= len(self.base)
         taken = np.empty((len(slots), self.base.shape[1]), dtype=np.float32)
         taken[~late] = self.base[slots[~late]]
         taken[late] = self.tail[slots[late] - len(self.base)]

@@ -148,6 +148,20 @@ def test_a_changed_file_of_a_snapshot_is_refused(before: KnowledgeBase):
     assert snapshots.latest(before.version) is None
 
 
+def test_a_snapshot_in_a_bucket_is_copied_to_the_machine_once(
+    before: KnowledgeBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    kind = SnapshotKind(SPEC.digest, None, DenseConfig(), Shard(1, 4))
+    snapshots = Snapshots(before.store, kind)
+    monkeypatch.setattr(snapshots, "_local", False)  # as where nothing can be renamed or mapped
+    snapshots.build(before)
+    counts = [snapshots.open(before.version).count for _ in range(2)]
+    assert counts == [MemoryIndex.of(before, shard=Shard(1, 4)).count] * 2
+    [copy] = tmp_path.glob("rayraft-index-*/*")
+    assert sorted(f.name for f in copy.iterdir()) == ["manifest.json", "rows.arrow", "vectors.npy"]
+
+
 def test_the_parts_of_all_shards_are_the_whole(kb: KnowledgeBase):
     parts = [MemoryIndex.of(kb, shard=Shard(number, 3)) for number in range(3)]
     assert sum(part.count for part in parts) == MemoryIndex.of(kb).count

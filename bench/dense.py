@@ -6,6 +6,7 @@ that reaches the recall; two threads are two Python threads, as in a service. Fi
 """
 
 import functools
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -124,8 +125,13 @@ class LanceDb:
         name = next((name for name, one in self._masks.items() if one is mask), None)
 
         def search(query: FloatArray) -> Any:
-            asked = self._table.search(query).distance_type("dot").ef(breadth).refine_factor(2)
-            asked = asked.limit(K).select(["id"])
+            asked = (
+                self._table.search(query)
+                .distance_type("dot")
+                .ef(max(breadth, 2 * K))
+                .refine_factor(2)
+            )
+            asked = asked.limit(K).select(["id", "_distance"])
             if name is not None:
                 asked = asked.where(name, prefilter=True)
             return asked.to_arrow()["id"].to_numpy()
@@ -194,7 +200,7 @@ def main() -> None:
     """Runs the bench."""
     torch.set_num_threads(THREADS)
     real = real_vectors()
-    vectors = enlarged(real, 1_000_000 if FULL else 100_000)
+    vectors = enlarged(real, int(os.environ.get("VECTORS", 1_000_000 if FULL else 100_000)))
     queries = real_queries(2000 if FULL else 500)
     rng = np.random.default_rng(1)
     shares = {f"pass{p}": rng.random(len(vectors)) < p / 100 for p in (1, 10, 50)}

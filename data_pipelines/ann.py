@@ -39,6 +39,7 @@ class AnnIndex:
         self.size = int(index.ntotal)
         self._index = index
         self._config = config
+        self._plain: dict[int, Any] = {}  # how to search unfiltered; made once, as it takes a while
 
     @classmethod
     def build(cls, kind: AnnKind, vectors: FloatArray, config: DenseConfig) -> "AnnIndex":
@@ -68,23 +69,29 @@ class AnnIndex:
             allowed: Bool [n >= size]; None for all.
             share: Share of allowed slots: the fewer, the more must be looked at.
         """
-        options: dict[str, Any] = {}
-        if allowed is not None:
-            bits = np.packbits(allowed[: self.size], bitorder="little")
-            options["sel"] = _FAISS.IDSelectorBitmap(bits)
         factor = self._config.refine if self.kind == "hnsw" else self._config.pq_refine
         wanted = min(self.size, k * factor)
-        if self.kind == "hnsw":
-            breadth = max(self._config.ef_search, wanted)
-            options["efSearch"] = math.ceil(breadth / share)
-            params = _FAISS.SearchParametersHNSW(**options)
+        effort = self._effort(wanted, share)
+        if allowed is None:
+            params = self._plain.get(effort) or self._plain.setdefault(effort, self._how(effort))
         else:
-            probes = math.ceil(self._config.probe_share * self._index.nlist / math.sqrt(share))
-            options["nprobe"] = min(self._index.nlist, max(1, probes))
-            params = _FAISS.SearchParametersIVF(**options)
+            bits = np.packbits(allowed[: self.size], bitorder="little")
+            params = self._how(effort, sel=_FAISS.IDSelectorBitmap(bits))
         _, slots = self._index.search(query[None, :], wanted, params=params)
         found: Slots = slots[0][slots[0] >= 0]
         return found
+
+    def _effort(self, wanted: int, share: float) -> int:
+        """Breadth of a search of the graph, or how many lists are read."""
+        if self.kind == "hnsw":
+            return math.ceil(max(self._config.ef_search, wanted) / share)
+        probes = math.ceil(self._config.probe_share * self._index.nlist / math.sqrt(share))
+        return int(min(self._index.nlist, max(1, probes)))
+
+    def _how(self, effort: int, **options: Any) -> Any:
+        if self.kind == "hnsw":
+            return _FAISS.SearchParametersHNSW(efSearch=effort, **options)
+        return _FAISS.SearchParametersIVF(nprobe=effort, **options)
 
 
 def _hnsw(vectors: FloatArray, config: DenseConfig) -> Any:

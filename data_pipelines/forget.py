@@ -5,6 +5,7 @@ Adapters are retired by `refresh --erase` (`train/erasure.py`), which reads the 
 
 from dataclasses import dataclass
 
+from data_pipelines.index_snapshot import delete_snapshots
 from data_pipelines.ingest import delete_document
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_versions import Compacted, holding, purge
@@ -29,7 +30,7 @@ class Forgotten:
 
 
 def forget(store: str, document_id: str, purge_versions: bool = False) -> Forgotten:
-    """Deletes a document, and with `purge_versions` every old version, too.
+    """Deletes a document, and with `purge_versions` every old version and index of one, too.
 
     A document that is deleted already may be named again: its old versions can still be purged.
 
@@ -42,6 +43,8 @@ def forget(store: str, document_id: str, purge_versions: bool = False) -> Forgot
     if stored or not holding(store, [document_id]):
         delete_document(document_id, kb)
     compacted = purge(store) if purge_versions else None
+    if purge_versions:
+        delete_snapshots(store)  # they hold texts and vectors of old versions
     state = SourceState(store).load()
     if state.forget([document_id]):
         state.save()

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ from rayraft.records import digest
 FOLDER = "index"
 _ROWS, _VECTORS, _ANN = "rows.arrow", "vectors.npy", "ann.faiss"
 _FORMAT = 1
+_DIRECTORY = pafs.FileType.Directory
+_UNFINISHED = ".unfinished-"
+_UNFINISHED_S = 24 * 3600  # no build takes so long: what is older was left by a killed one
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ class Snapshots:
         return kb.version
 
     def _upload(self, folder: Path, target: str) -> None:
+        self._filesystem.create_dir(target, recursive=True)
         for file in folder.iterdir():
             if file.name != MANIFEST:
                 pafs.copy_files(
@@ -175,16 +180,26 @@ class Snapshots:
     def _prune(self, version: int) -> None:
         # The one before stays: a replica may be opening it. What is mapped lives on until unmapped.
         older = sorted(v for v in self._versions() if v < version)
-        for old in older[:-1]:
+        gone = [f"{self._folder}/{self._name(old)}" for old in older[:-1]]
+        infos = self._filesystem.get_file_info(pafs.FileSelector(self._folder))
+        gone += [info.path for info in infos if _is_left_behind(info)]
+        for path in gone:
             with suppress(OSError):
-                self._filesystem.delete_dir(f"{self._folder}/{self._name(old)}")
+                self._filesystem.delete_dir(path)
+
+
+def _is_left_behind(info: pafs.FileInfo) -> bool:
+    """Whether it is what a killed build left."""
+    if info.type != _DIRECTORY or not info.base_name.startswith(_UNFINISHED):
+        return False
+    return info.mtime is not None and time.time() - info.mtime.timestamp() > _UNFINISHED_S
 
 
 def delete_snapshots(store: str) -> int:
     """Removes all snapshots of a store, which hold texts of old versions; returns how many."""
     filesystem, root = open_filesystem(store)
     selector = pafs.FileSelector(f"{root}/{FOLDER}", allow_not_found=True)
-    found = filesystem.get_file_info(selector)
+    found = [info for info in filesystem.get_file_info(selector) if info.type == _DIRECTORY]
     for info in found:
         filesystem.delete_dir(info.path)
     return len(found)
@@ -192,7 +207,7 @@ def delete_snapshots(store: str) -> int:
 
 @contextmanager
 def _working_folder(parent: str | None) -> Iterator[Path]:
-    folder = Path(parent or tempfile.gettempdir()) / f".unfinished-{uuid4().hex}"
+    folder = Path(parent or tempfile.gettempdir()) / f"{_UNFINISHED}{uuid4().hex}"
     folder.mkdir(parents=True)
     try:
         yield folder

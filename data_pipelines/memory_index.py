@@ -30,6 +30,7 @@ from data_pipelines.vectors import (
     Slots,
     Vectors,
     exact_top,
+    one_thread,
     rescored,
 )
 
@@ -65,9 +66,10 @@ class IndexView:
         """The top k allowed slots for float32 [dim], by the stored vectors' cosines."""
         if not allowed.count:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        slots = self._proposed(query, k, allowed)
-        if slots is None or len(slots) < min(k, allowed.count):  # the graph led to too few
-            slots, _ = exact_top(self.vectors, query, k, allowed.mask)
+        with one_thread():
+            slots = self._proposed(query, k, allowed)
+            if slots is None or len(slots) < min(k, allowed.count):  # the graph led to too few
+                slots, _ = exact_top(self.vectors, query, k, allowed.mask)
         return rescored(self.vectors, query, slots, k)
 
     def _proposed(self, query: FloatArray, k: int, allowed: Allowed) -> Slots | None:
@@ -76,6 +78,8 @@ class IndexView:
         if ann is None or allowed.count <= max(self.dense.filter_exact_chunks, k):
             return None
         early = ann.propose(query, k, allowed.mask, allowed.count / len(self.rows))
+        if len(self.rows) == ann.size:
+            return early
         late, _ = exact_top(self.vectors, query, k, allowed.mask, start=ann.size)
         return np.concatenate([early, late])
 

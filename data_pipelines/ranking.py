@@ -14,7 +14,7 @@ from data_pipelines.schema import embedded_text
 from data_pipelines.vectors import FloatArray
 from rayraft.diversity import diverse_order
 from rayraft.fusion import reciprocal_rank_fusion, weighted_fusion
-from rayraft.records import Found, Passage
+from rayraft.records import FoundBy, Passage
 
 Method = Literal["hybrid", "dense", "sparse"]
 _FLOORS = (-1.0, 0.0)  # least cosine, least BM25 score
@@ -115,7 +115,7 @@ def with_neighbours(
         for passage in beside.get(hit.chunk_id, ()):
             if passage.chunk_id not in shown:
                 shown.add(passage.chunk_id)
-                found = Found(beside=hit.chunk_id)
+                found = FoundBy(beside=hit.chunk_id)
                 result.append(passage.model_copy(update={"score": hit.score, "found": found}))
     return result
 
@@ -129,7 +129,7 @@ def _with_scores(candidates: Candidates, fused: Sequence[tuple[str, float]]) -> 
                 "score": score,
                 "dense_score": candidates.dense.get(chunk_id),
                 "sparse_score": candidates.sparse.get(chunk_id),
-                "found": Found(
+                "found": FoundBy(
                     dense_position=dense.get(chunk_id),
                     sparse_position=sparse.get(chunk_id),
                     fused_position=place,
@@ -151,7 +151,7 @@ def _reranked(reranker: TextReranker, query: str, passages: list[Passage]) -> li
 
 
 def _scored(passage: Passage, score: float) -> Passage:
-    found = (passage.found or Found()).model_copy(update={"rerank_score": score})
+    found = (passage.found or FoundBy()).model_copy(update={"rerank_score": score})
     return passage.model_copy(update={"score": score, "found": found})
 
 

@@ -4,7 +4,7 @@ import json
 import re
 
 from data_pipelines.config import RetrievalConfig
-from rayraft.records import Found, Passage
+from rayraft.records import FoundBy, Passage
 
 
 def passage_lines(
@@ -19,7 +19,7 @@ def passage_lines(
 
 
 def _scores(passage: Passage) -> str:
-    found = passage.found or Found()
+    found = passage.found or FoundBy()
     scores = [
         ("dense", passage.dense_score, 3),
         ("bm25", passage.sparse_score, 2),
@@ -34,7 +34,7 @@ def _scores(passage: Passage) -> str:
 
 
 def _reasons(passage: Passage, query: str, config: RetrievalConfig) -> list[str]:
-    found = passage.found or Found()
+    found = passage.found or FoundBy()
     if found.beside is not None:
         lines = [f"why      it stands beside {found.beside} in its document"]
     else:
@@ -52,7 +52,7 @@ def _reasons(passage: Passage, query: str, config: RetrievalConfig) -> list[str]
     return lines
 
 
-def _places(found: Found, config: RetrievalConfig) -> str:
+def _places(found: FoundBy, config: RetrievalConfig) -> str:
     lists = [
         ("dense", found.dense_position, config.dense_weight),
         ("bm25", found.sparse_position, config.sparse_weight),

@@ -65,7 +65,7 @@ class Chunk(Record):
     acl: list[str] = Field(default_factory=list)
 
 
-class Found(Record):
+class FoundBy(Record):
     """Why a search returned a passage; positions count from 1, None where it was not in a list."""
 
     dense_position: int | None = None
@@ -95,7 +95,7 @@ class Passage(Record):
     """BM25, None if full-text search did not return the chunk."""
     updated_in: int | None = None
     """Knowledge base version that last wrote the chunk, None where it is unknown."""
-    found: Found | None = None
+    found: FoundBy | None = None
     """Why it was found, if a search returned it."""
 
 

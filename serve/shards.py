@@ -144,7 +144,7 @@ class ShardedRetriever:
 
     async def version(self) -> int:
         """The oldest version that a shard searches."""
-        versions = await self._ask(lambda shard: shard.version.remote())
+        versions: list[int | None] = await self._ask(lambda shard: shard.version.remote())
         return min(version for version in versions if version is not None)
 
     async def check_health(self) -> None:

@@ -49,7 +49,7 @@ def random_kb(store: str) -> KnowledgeBase:
     return kb
 
 
-def retriever(kb: KnowledgeBase, **config: float) -> HybridRetriever:
+def retriever(kb: KnowledgeBase, **config: object) -> HybridRetriever:
     return HybridRetriever(kb, HashEmbedder(), RetrievalConfig.model_validate(config))
 
 

@@ -3,12 +3,14 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from data_pipelines.ann import AnnKind
 from data_pipelines.config import DenseConfig
 from data_pipelines.index_snapshot import SnapshotKind, Snapshots, delete_snapshots
 from data_pipelines.kb import KnowledgeBase
@@ -21,7 +23,7 @@ from tests.ray.random_kb import GROUPS, put, random_document, readable, retrieve
 
 CHUNKS, DIM = 3000, SPEC.dim
 faiss.omp_set_num_threads(1)  # so little work is slower in several
-DENSE = {"filter_exact_chunks": 40, "probe_share": 0.15}
+DENSE = DenseConfig(filter_exact_chunks=40, probe_share=0.15)
 
 
 def vectors(count: int, seed: int) -> np.ndarray:
@@ -29,7 +31,8 @@ def vectors(count: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     centres = np.random.default_rng(7).normal(size=(40, DIM))
     made = centres[generator.integers(0, 40, count)] + 0.7 * generator.normal(size=(count, DIM))
-    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return np.asarray(made, dtype=np.float32)
 
 
 def rows(first: int, count: int, seed: int) -> pa.Table:
@@ -87,10 +90,9 @@ class Plain:
 
 @pytest.mark.parametrize("kind", [None, "hnsw", "ivfpq"])
 def test_whatever_query_filter_and_index_the_true_top_k_of_what_is_allowed(
-    kind: str | None, kb: KnowledgeBase, before: KnowledgeBase
+    kind: AnnKind | None, kb: KnowledgeBase, before: KnowledgeBase
 ):
-    dense = DenseConfig(**DENSE)
-    snapshots = Snapshots(kb.store, SnapshotKind(SPEC.digest, kind, dense))
+    snapshots = Snapshots(kb.store, SnapshotKind(SPEC.digest, kind, DENSE))
     snapshots.build(before)
     index = snapshots.open(before.version)
     index.apply(kb.delta(before.version))
@@ -146,6 +148,20 @@ def test_a_changed_file_of_a_snapshot_is_refused(before: KnowledgeBase):
     assert snapshots.latest(before.version) is None
 
 
+def test_a_snapshot_in_a_bucket_is_copied_to_the_machine_once(
+    before: KnowledgeBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    kind = SnapshotKind(SPEC.digest, None, DenseConfig(), Shard(1, 4))
+    snapshots = Snapshots(before.store, kind)
+    monkeypatch.setattr(snapshots, "_local", False)  # as where nothing can be renamed or mapped
+    snapshots.build(before)
+    counts = [snapshots.open(before.version).count for _ in range(2)]
+    assert counts == [MemoryIndex.of(before, shard=Shard(1, 4)).count] * 2
+    [copy] = tmp_path.glob("rayraft-index-*/*")
+    assert sorted(f.name for f in copy.iterdir()) == ["manifest.json", "rows.arrow", "vectors.npy"]
+
+
 def test_the_parts_of_all_shards_are_the_whole(kb: KnowledgeBase):
     parts = [MemoryIndex.of(kb, shard=Shard(number, 3)) for number in range(3)]
     assert sum(part.count for part in parts) == MemoryIndex.of(kb).count
@@ -156,7 +172,10 @@ def test_maintaining_builds_what_is_due_and_a_restart_maps_it(tmp_path: Path):
     kb = KnowledgeBase.create_or_open(str(tmp_path), SPEC)
     generator = random.Random(1)
     put(kb, [random_document(number, generator) for number in range(60)])
-    config = {"index": "hnsw", "dense": {"filter_exact_chunks": 0, "rebuild_share": 0.5}}
+    config: dict[str, Any] = {
+        "index": "hnsw",
+        "dense": {"filter_exact_chunks": 0, "rebuild_share": 0.5},
+    }
     found = retriever(kb, **config)
     exact = retriever(kb, index="exact")
     assert found.index_kind == "exact"  # at once of use, before anything is built

@@ -5,11 +5,13 @@ import time
 
 import pytest
 
+from data_pipelines.config import RetrievalConfig
 from data_pipelines.sharding import Shard
-from serve.config import RetrieverConfig
+from serve.config import RetrieverConfig, ScaleConfig
 from serve.service import Search
 from tests.ray.serve_store import DOCUMENTS, make_store
 
+BESIDE = RetrievalConfig(neighbours=1)
 SEARCHES = [
     Search("rail allowance", 3),
     Search("rail allowance", 3, {"region": "DE"}),
@@ -65,7 +67,7 @@ class Handle:
 def parts(store):
     from serve.shards import RetrieverShard, ShardedRetriever
 
-    config = RetrieverConfig(shards=3, shard_timeout_s=5, retrieval={"neighbours": 1})
+    config = RetrieverConfig(shards=3, shard_timeout_s=5, retrieval=BESIDE)
     handles = [Handle(RetrieverShard(config, store, number)) for number in range(3)]
     return ShardedRetriever(config, store, *handles), handles
 
@@ -73,7 +75,7 @@ def parts(store):
 def test_the_shards_find_what_one_retriever_finds(store, parts):
     from serve.knowledge import Retriever
 
-    one = Retriever(RetrieverConfig(retrieval={"neighbours": 1}), store)
+    one = Retriever(RetrieverConfig(retrieval=BESIDE), store)
     many, _ = parts
     for search in SEARCHES:
         expected = asyncio.run(one.search(search))
@@ -100,7 +102,7 @@ def test_a_killed_shard_costs_its_part_until_it_is_back(ray_cluster, store):
 
     from serve.app import retriever_of
 
-    scale = {"num_cpus": 0.2}
+    scale = ScaleConfig(num_cpus=0.2)
     config = RetrieverConfig(shards=2, shard_timeout_s=2, scale=scale)
     app = retriever_of(config, store)
     handle = ray.serve.run(app, name="shards", route_prefix=None)

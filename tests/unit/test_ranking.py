@@ -10,7 +10,7 @@ from data_pipelines.ranking import Candidates, Ranking, merge_candidates, with_n
 from data_pipelines.search_lines import passage_lines
 from rayraft.diversity import diverse_order
 from rayraft.fusion import weighted_fusion
-from rayraft.records import Found, Passage
+from rayraft.records import FoundBy, Passage
 
 
 def passage(name: str, text: str = "") -> Passage:
@@ -88,6 +88,6 @@ def test_a_passage_says_why_it_was_found():
     assert "words of the question in it: red" in said
     said = passage_lines(2, second, "red car", config)
     assert "dense place 1, bm25 place - -> fused place 2 (rrf: 1/(60+1))" in said
-    beside = second.model_copy(update={"found": Found(beside="a")})
+    beside = second.model_copy(update={"found": FoundBy(beside="a")})
     assert "beside a in" in passage_lines(3, beside, "red car", config)
     assert "why" not in passage_lines(3, beside)

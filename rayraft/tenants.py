@@ -77,6 +77,26 @@ def may_learn(given_by: Sequence[str], groups: Sequence[str]) -> bool:
     return tenants_in(given_by) <= tenants_in(groups)
 
 
+def check_learner(name: str, learned_from: Sequence[str], source: str) -> None:
+    """Refuses an adapter that would answer others from what only one tenant may read.
+
+    Args:
+        name: Of the adapter to be trained.
+        learned_from: Groups that its examples were written for.
+        source: Of the examples, for the message.
+
+    Raises:
+        InputError: They are a tenant's, and the adapter is not that tenant's.
+    """
+    foreign = tenants_in(learned_from) - {owner_of_adapter(name)}
+    if foreign:
+        tenant = min(foreign)
+        raise InputError(
+            f"adapter {name!r}: {source} holds what tenant {tenant} alone may read; "
+            f"name the adapter {tenant}--..."
+        )
+
+
 def check_document_id(document_id: str, tenant: str | None = None) -> None:
     """Refuses ids that a service should not take, and those outside the tenant's own folder.
 

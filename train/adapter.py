@@ -19,6 +19,7 @@ from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import digest
+from rayraft.tenants import check_learner, groups_of, owner_of_adapter
 from train.config import TrainConfig, deciding_settings
 from train.features import encode_examples
 from train.fit import FitResult, encode, fit_features
@@ -67,7 +68,7 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
         NotFoundError: There is no such RAFT run, or no adapter to start from.
         ArtifactMismatch: The run was written for other prompts, or the adapter to start from
             belongs to another base model.
-        InputError: The run holds no example to train on.
+        InputError: The run holds no example to train on, or what only another tenant may read.
         ConfigError: `config.tuning` is not lora, or `config.start_from` has other `lora` settings.
     """
     if config.tuning != "lora":
@@ -77,7 +78,10 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
     made_of = artifacts.read_manifest(source)
     if made_of.prompt_digest not in (None, prompt_digest()):
         raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
+    check_learner(name, made_of.config.get("groups") or (), source.uri)
     begin = starting_adapter(store, config)
+    if begin is not None and (tenant := owner_of_adapter(begin.ref.name)):
+        check_learner(name, groups_of(tenant), begin.ref.uri)
     parts = [deciding_settings(config), made_of.files, base_digest(config.base_model)]
     recipe = digest(parts if begin is None else [*parts, begin.manifest.files])
     place = RunPlace(f"{store_uri(store)}/runs", f"{name}-{recipe[:12]}")

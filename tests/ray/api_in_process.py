@@ -40,14 +40,14 @@ class Api:
         body = {"messages": QUESTION, **body}
         return self.send("POST", "/v1/chat/completions", key, json=body)
 
-    def openai(self, call):
+    def openai(self, call, key="none"):
         """Runs `call(client)` with the public openai client."""
 
         async def go():
             transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
             async with openai.AsyncOpenAI(
                 base_url=f"{BASE}/v1",
-                api_key="none",
+                api_key=key,
                 max_retries=0,
                 http_client=httpx2.AsyncClient(transport=transport),
             ) as client:

@@ -1,5 +1,6 @@
 """API keys over HTTP, without a cluster: who is let in, and what a tenant never sees."""
 
+import openai
 import pytest
 
 from serve.keys import ApiKey, key_digest
@@ -43,6 +44,17 @@ def test_without_a_valid_key_nothing_is_said(api, headers, path):
     assert response.status_code == 401
     assert error_of(response)["code"] == "invalid_api_key"
     assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_the_openai_client_takes_a_key_and_knows_the_errors(api):
+    async def ask(client):
+        return await client.models.list()
+
+    assert api.openai(ask, "ask").data
+    with pytest.raises(openai.AuthenticationError):
+        api.openai(ask, "wrong")
+    with pytest.raises(openai.PermissionDeniedError):
+        api.openai(ask, "admin")
 
 
 def test_a_body_is_not_read_before_the_key(api):

@@ -6,6 +6,7 @@ from rayraft.errors import InputError
 from rayraft.records import may_read
 from rayraft.tenants import (
     check_document_id,
+    check_learner,
     groups_of,
     may_learn,
     may_use_adapter,
@@ -72,6 +73,15 @@ def test_only_a_tenants_own_adapter_learns_what_its_people_said():
     assert tenants_in(acme) == {"acme"}
     assert may_learn(["staff"], ()) and may_learn((), acme) and may_learn(acme, ["tenant:acme"])
     assert not may_learn(acme, ()) and not may_learn(acme, groups_of("other"))
+
+
+def test_what_one_tenant_may_read_is_learned_by_its_own_adapters_alone():
+    acme = groups_of("acme", ["hr"])
+    check_learner("acme--support", [*acme, "staff"], "run")
+    check_learner("support", ["staff"], "run")
+    for name in ("support", "acme-support", "other--support"):
+        with pytest.raises(InputError, match="acme--"):
+            check_learner(name, acme, "run")
 
 
 @pytest.mark.parametrize("good", ["a", "handbook/part 1/leave#a.md", "ü.md", "a..b", "tenant:x"])

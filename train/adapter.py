@@ -78,10 +78,8 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
     made_of = artifacts.read_manifest(source)
     if made_of.prompt_digest not in (None, prompt_digest()):
         raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
-    check_learner(name, made_of.config.get("groups") or (), source.uri)
     begin = starting_adapter(store, config)
-    if begin is not None and (tenant := owner_of_adapter(begin.ref.name)):
-        check_learner(name, groups_of(tenant), begin.ref.uri)
+    _check_tenants(name, source, made_of, begin.ref if begin else None)
     parts = [deciding_settings(config), made_of.files, base_digest(config.base_model)]
     recipe = digest(parts if begin is None else [*parts, begin.manifest.files])
     place = RunPlace(f"{store_uri(store)}/runs", f"{name}-{recipe[:12]}")
@@ -105,6 +103,15 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
     )
     ref = _publish(store, name, result, manifest)
     return Trained(ref, artifacts.read_manifest(ref), is_new=True)
+
+
+def _check_tenants(
+    name: str, source: ArtifactRef, made_of: Manifest, begin: ArtifactRef | None
+) -> None:
+    """Whether the adapter may learn these examples, and go on from that adapter."""
+    check_learner(name, made_of.config.get("groups") or (), source.uri)
+    if begin is not None and (tenant := owner_of_adapter(begin.name)):
+        check_learner(name, groups_of(tenant), begin.uri)
 
 
 def _published(store: str, name: str, place: RunPlace) -> Trained | None:

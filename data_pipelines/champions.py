@@ -25,6 +25,7 @@ from rayraft.errors import ArtifactMismatch, InputError, NotFoundError
 from rayraft.manifests import Manifest
 from rayraft.provenance import utc_now
 from rayraft.records import Record
+from rayraft.tenants import owner_of_adapter
 
 Role = Literal["reading", "memory"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -64,9 +65,15 @@ def promotions(store: str) -> list[Promotion]:
     return list(_history(store).values())
 
 
-def champions(store: str) -> dict[Role, str]:
-    """Role -> id of the adapter promoted to it last."""
-    return {promotion.role: promotion.adapter_id for promotion in promotions(store)}
+def champions(store: str, tenant: str | None = None) -> dict[Role, str]:
+    """Role -> id of the adapter promoted to it last, of a tenant's own or of those all share."""
+    return {p.role: p.adapter_id for p in promotions(store) if _owner(p) == tenant}
+
+
+def crowned_adapters(store: str) -> set[tuple[Role, str]]:
+    """Role and id of every champion, each tenant's among them."""
+    last = {(p.role, _owner(p)): p.adapter_id for p in promotions(store)}
+    return {(role, adapter_id) for (role, _), adapter_id in last.items()}
 
 
 def promote(store: str, adapter_id: str, note: str = "") -> list[Role]:
@@ -88,17 +95,23 @@ def promote(store: str, adapter_id: str, note: str = "") -> list[Role]:
     return roles
 
 
-def rollback(store: str, role: Role) -> str | None:
+def rollback(store: str, role: Role, tenant: str | None = None) -> str | None:
     """Takes the last promotion to a role back; the champion is then the one before, or None.
+
+    With a tenant it is the last of that tenant's adapters, else of those that all share.
 
     Raises:
         NotFoundError: Nobody was promoted to it.
     """
-    places = [place for place, promotion in _history(store).items() if promotion.role == role]
+    places = [
+        place
+        for place, promotion in _history(store).items()
+        if promotion.role == role and _owner(promotion) == tenant
+    ]
     if not places:
         raise NotFoundError(f"{store}: no adapter was promoted to role {role}")
     _write(store, _Event(taken_back=places[-1:]))
-    return champions(store).get(role)
+    return champions(store, tenant).get(role)
 
 
 def withdraw(store: str, adapter_ids: Collection[str]) -> None:
@@ -107,6 +120,10 @@ def withdraw(store: str, adapter_ids: Collection[str]) -> None:
     places = [place for place, promotion in history if promotion.adapter_id in adapter_ids]
     if places:
         _write(store, _Event(taken_back=places))
+
+
+def _owner(promotion: Promotion) -> str | None:
+    return owner_of_adapter(promotion.adapter_id)
 
 
 def roles_of(manifest: Manifest) -> list[Role]:

@@ -63,7 +63,7 @@ def measure_drift(store: str) -> Drift:
     documents = set(kb.document_hashes())
     best = champions(store)
     heard = [heard_until(find(store, "adapter", adapter_id)) for adapter_id in best.values()]
-    feedback, _ = read_feedback(store, max(heard, default=0))
+    feedback, _ = read_feedback(store, max(heard, default=0), groups=())
     return Drift(
         kb_version=kb.version,
         chunks=kb.count_chunks(),

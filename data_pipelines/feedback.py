@@ -12,6 +12,7 @@ from rayraft.errors import ConcurrentWrite, InputError
 from rayraft.feedback import Feedback
 from rayraft.provenance import utc_now
 from rayraft.records import digest
+from rayraft.tenants import may_learn
 
 ATTEMPTS = 8
 FEEDBACK = "feedback@"
@@ -59,14 +60,21 @@ def add_feedback(store: str, given: Sequence[Feedback]) -> int:
     raise ConcurrentWrite(f"{_uri(store)}: {ATTEMPTS} attempts failed: {failed}")
 
 
-def read_feedback(store: str, since: int = 0) -> tuple[list[Feedback], int]:
-    """Feedback given after a version, oldest first, and the latest version; 0 if there is none."""
+def read_feedback(
+    store: str, since: int = 0, groups: Sequence[str] | None = None
+) -> tuple[list[Feedback], int]:
+    """Feedback given after a version, oldest first, and the latest version; 0 if there is none.
+
+    With `groups`, only what an adapter for these people may learn: of tenants, theirs alone.
+    """
     dataset = _open(store)
     if dataset is None:
         return [], 0
     rows = _rows(dataset)
     known = _rows(lance.dataset(_uri(store), version=since)) if since else {}
     new = [Feedback.model_validate(row) for i, row in rows.items() if i not in known]
+    if groups is not None:
+        new = [one for one in new if may_learn(one.groups, groups)]
     return new, int(dataset.version)
 
 

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_pipelines.artifacts import ArtifactRef, listing, read_manifest
-from data_pipelines.champions import Role, champions, roles_of
+from data_pipelines.champions import Role, crowned_adapters, roles_of
 from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.manifests import Manifest, check_adapter
 from rayraft.prompts import prompt_digest
 from rayraft.protocols import AdapterRef
+from rayraft.tenants import may_use_adapter, owner_of_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def fitting_adapters(store: str, base_digest: str) -> list[PublishedAdapter]:
 
     One whose manifest cannot be read is left out with a warning: it must not take the others along.
     """
-    promoted = champions(store)
+    crowned = crowned_adapters(store)
     fitting = []
     for ref in listing(store, "adapter"):
         try:
@@ -50,14 +51,21 @@ def fitting_adapters(store: str, base_digest: str) -> list[PublishedAdapter]:
             check_adapter(manifest, base_digest, prompt_digest(), ref.artifact_id)
         except ArtifactMismatch:
             continue
-        roles = frozenset(role for role, winner in promoted.items() if winner == ref.artifact_id)
+        roles = frozenset(role for role, winner in crowned if winner == ref.artifact_id)
         fitting.append(PublishedAdapter(ref, manifest, roles))
     return sorted(fitting, key=lambda a: (a.manifest.created, a.ref.version or 0, a.ref.name))
 
 
-def default_adapter(adapters: Sequence[PublishedAdapter], role: Role) -> PublishedAdapter | None:
-    """The champion of the role, else the adapter published last of those trained for it."""
-    trained = [a for a in adapters if role in roles_of(a.manifest)]
+def default_adapter(
+    adapters: Sequence[PublishedAdapter], role: Role, groups: Sequence[str] = ()
+) -> PublishedAdapter | None:
+    """The champion of the role, else the adapter published last of those trained for it.
+
+    A tenant's own adapters go before those that all share; other tenants' are not looked at.
+    """
+    usable = [a for a in adapters if may_use_adapter(a.ref.name, groups)]
+    trained = [a for a in usable if role in roles_of(a.manifest)]
+    trained = [a for a in trained if owner_of_adapter(a.ref.name)] or trained
     crowned = [a for a in trained if role in a.champion_of]
     candidates = crowned or trained
     return candidates[-1] if candidates else None

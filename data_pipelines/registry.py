@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.artifacts import ArtifactRef, find, listing, read_file, read_manifest
-from data_pipelines.champions import ROLES, champions, promotions, roles_of
+from data_pipelines.champions import ROLES, crowned_adapters, promotions, roles_of
 from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.manifests import Manifest
 
@@ -21,14 +21,14 @@ def adapter_lines(store: str) -> list[str]:
     refs = listing(store, "adapter")
     if not refs:
         raise NotFoundError(f"{store}: no adapter, there is none yet")
-    best = champions(store)
+    best = crowned_adapters(store)
     rows = [("adapter", "champion of", "method", "kb", "rows", "steps", "val. loss", "published")]
     for ref, manifest in sorted(_readable(refs), key=lambda pair: pair[1].created):
         figures = manifest.metrics
         rows.append(
             (
                 ref.artifact_id,
-                ", ".join(role for role in ROLES if best.get(role) == ref.artifact_id) or "-",
+                ", ".join(role for role in ROLES if (role, ref.artifact_id) in best) or "-",
                 str(manifest.config.get("method", "-")),
                 str(manifest.kb_version),
                 _number(figures.get("rows")),

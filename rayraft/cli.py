@@ -20,7 +20,8 @@ A knowledge base goes through **ingest**, **raft** (training examples), **train*
 adapter), **evaluate** and **serve**; **ask** and **search** question it; **compare** says which
 way of answering is best for your data. As documents change and
 people give **feedback**, **drift** says how stale what was trained is, **refresh** brings it up,
-and **adapters** keeps it; **export** hands examples to other trainers; **demo** does it all.
+and **adapters** keeps it; **keys** says who may speak to a service; **export** hands examples to
+other trainers; **demo** does it all.
 
 Examples:
 
@@ -62,6 +63,7 @@ COMMANDS = (
 GROUPS = (
     Mounted("adapters", "data_pipelines.__main__", "adapters"),
     Mounted("kb", "data_pipelines.__main__", "kb"),
+    Mounted("keys", "serve.__main__", "keys"),
 )
 """Groups of commands, mounted whole."""
 

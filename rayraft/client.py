@@ -1,5 +1,6 @@
 """A small HTTP client of the service, for the command line."""
 
+import os
 from typing import Any
 
 import httpx2
@@ -10,6 +11,8 @@ from rayraft.protocols import AskRequest
 from rayraft.records import Answer, Usage
 
 TIMEOUT_S = 120.0
+KEY_VARIABLE = "RAYRAFT_API_KEY"
+"""Environment variable of the key for a service that has keys."""
 
 
 class ServiceError(RayraftError):
@@ -42,9 +45,14 @@ def ask_service(
     url = f"{url.rstrip('/')}/v1/chat/completions"
     body = _body(request, with_passages)
     if client is None:
-        with httpx2.Client(timeout=TIMEOUT_S) as one_off:
+        with httpx2.Client(timeout=TIMEOUT_S, headers=_authorization()) as one_off:
             return _answer(_post(one_off, url, body), url)
     return _answer(_post(client, url, body), url)
+
+
+def _authorization() -> dict[str, str]:
+    key = os.environ.get(KEY_VARIABLE)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _body(request: AskRequest, with_passages: bool) -> dict[str, Any]:
@@ -84,7 +92,12 @@ def _post(client: httpx2.Client, url: str, body: dict[str, Any]) -> Any:
         raise ServiceError(f"{url}: status {response.status_code}, the body is not JSON") from exc
     if response.is_success:
         return reply
-    kinds: dict[int, type[RayraftError]] = {400: InputError, 403: InputError, 404: NotFoundError}
+    kinds: dict[int, type[RayraftError]] = {
+        400: InputError,
+        401: InputError,
+        403: InputError,
+        404: NotFoundError,
+    }
     kind = kinds.get(response.status_code, ServiceError)
     raise kind(_message(reply) or f"{url}: status {response.status_code}")
 

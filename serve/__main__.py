@@ -1,5 +1,6 @@
 """Commands: `run` (mounted as `rayraft serve`) and `ask`."""
 
+import json
 import os
 import warnings
 from dataclasses import replace
@@ -10,16 +11,21 @@ import typer
 
 from rayraft.commands import clear_errors, new_app, split_overrides
 from rayraft.errors import InputError
-from serve import ask_command
-from serve.run_file import SHIPPED, RunFile, read_run_file
+from serve import ask_command, keys_command
+from serve.control_headers import IMPORT_PATH
+from serve.run_file import SHIPPED, RunFile, check_keys, read_run_file
 
 EPILOG = (
     "Examples: `rayraft serve --store .rayraft/store`\n\n"
-    "`rayraft serve --store s3://bucket/store --port 9000 generator.scale.max_replicas=4`"
+    "`rayraft serve --store s3://bucket/store --port 9000 generator.scale.max_replicas=4`\n\n"
+    "`rayraft serve --store .rayraft/store --host 0.0.0.0 --keys keys.yaml`"
 )
+
+PROXY_CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 
 app = new_app("The answering service on Ray Serve, and questions to it.")
 ask_command.register(app)
+app.add_typer(keys_command.app, name="keys")
 
 
 @app.command(epilog=EPILOG)
@@ -36,13 +42,18 @@ def run(
     config: Annotated[
         Path | None, typer.Option(help="Serve file; the shipped one if none.")
     ] = None,
+    keys: Annotated[
+        str | None, typer.Option(help="File or URI of API keys; needed beyond this machine.")
+    ] = None,
 ) -> None:
     """Serves a store over the OpenAI-compatible HTTP API until Ctrl-C."""
     plain, settings = split_overrides(overrides or [])
     if plain:
         raise InputError(f"argument {plain[0]!r}: expected section.key=value")
+    settings += [f"api.keys={json.dumps(keys)}"] if keys else []
     planned = read_run_file(config or SHIPPED, settings, store)
     planned = replace(planned, host=host or planned.host, port=port or planned.port)
+    check_keys(planned)
     _serve(planned)
 
 
@@ -51,6 +62,8 @@ def _serve(planned: RunFile) -> None:
         # Ray reads it when it is imported: a Ray of one machine then listens on loopback only
         # (its token authentication is on by default).
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Serve's proxies inherit it, and strip clients' control headers.
+        os.environ.setdefault(PROXY_CALLBACK, IMPORT_PATH)
     # Ray forks and execs at once, which Lance's warning does not tell from a fork that goes on.
     warnings.filterwarnings("ignore", message="lance is not fork-safe")
     # Importing Ray and Lance takes seconds, which --help and wrong arguments need not wait for.

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_pipelines.artifacts import ArtifactRef, fetch
-from data_pipelines.champions import Role
+from data_pipelines.champions import Role, roles_of
 from data_pipelines.published_adapters import PublishedAdapter, default_adapter
 from rayraft.adapter_ids import parse_adapter_id
 from rayraft.errors import NotFoundError
 from rayraft.protocols import AdapterRef, AskRequest
+from rayraft.tenants import may_use_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -40,39 +41,47 @@ class AdapterCatalog:
         self._adapters: list[PublishedAdapter] = []
         self._read_at = float("-inf")
 
-    def adapters(self) -> list[AdapterRef]:
-        """Published adapters, oldest first."""
-        return [adapter.reference for adapter in self._published()]
+    def published(self, groups: Sequence[str] = ()) -> list[PublishedAdapter]:
+        """Published adapters that somebody in `groups` may use, oldest first."""
+        return [one for one in self._all() if may_use_adapter(one.ref.name, groups)]
 
     def for_request(self, request: AskRequest) -> AdapterRef | None:
         """The adapter of a request's mode; for blend, whose adapter answers by heart, the memory.
 
         Raises:
-            NotFoundError: One that it names is not published, or does not fit the base model.
+            NotFoundError: One that it names is not published, does not fit the base model, or is
+                another tenant's.
         """
         if request.reading_adapter is not None:
-            find_adapter(self.adapters(), request.reading_adapter)
-        return self.default(request.adapter, "memory" if request.mode == "blend" else "reading")
+            find_adapter(self._references(request.groups), request.reading_adapter)
+        role: Role = "memory" if request.mode == "blend" else "reading"
+        return self.default(request.adapter, role, request.groups)
 
-    def default(self, adapter_id: str | None = None, role: Role = "reading") -> AdapterRef | None:
+    def default(
+        self, adapter_id: str | None = None, role: Role = "reading", groups: Sequence[str] = ()
+    ) -> AdapterRef | None:
         """The adapter that a request asks for, else the configured one.
 
         `champion` is by role (memory, else the one for reading); another configured one is meant
         for all roles.
 
         Raises:
-            NotFoundError: It is not published, or does not fit the base model.
+            NotFoundError: It is not published, does not fit the base model, or is another tenant's.
         """
         wanted = adapter_id or self._default
         if wanted is None:
             return None
         if wanted == CHAMPION:
-            published = self._published()
-            found = default_adapter(published, role) or default_adapter(published, "reading")
+            published = self._all()
+            found = default_adapter(published, role, groups)
+            found = found or default_adapter(published, "reading", groups)
             return found.reference if found else None
-        return find_adapter(self.adapters(), wanted)
+        return find_adapter(self._references(groups), wanted)
 
-    def _published(self) -> list[PublishedAdapter]:
+    def _references(self, groups: Sequence[str]) -> list[AdapterRef]:
+        return [one.reference for one in self.published(groups)]
+
+    def _all(self) -> list[PublishedAdapter]:
         with self._lock:
             if time.monotonic() - self._read_at >= self._poll_s:
                 self._adapters = list(self._read())
@@ -91,6 +100,19 @@ def find_adapter(adapters: Sequence[AdapterRef], adapter_id: str) -> AdapterRef:
             return adapter
     known = ", ".join(adapter.adapter_id for adapter in adapters) or "none"
     raise NotFoundError(f"adapter {adapter_id!r} does not exist; published: {known}")
+
+
+def adapter_facts(adapter: PublishedAdapter) -> dict[str, Any]:
+    """What GET /v1/adapters says of one."""
+    return {
+        "id": adapter.ref.artifact_id,
+        "object": "adapter",
+        "roles": roles_of(adapter.manifest),
+        "champion_of": sorted(adapter.champion_of),
+        "method": str(adapter.manifest.config.get("method", "")),
+        "kb_version": adapter.manifest.kb_version,
+        "created": adapter.manifest.created,
+    }
 
 
 class AdapterModel(Protocol):

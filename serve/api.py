@@ -1,147 +1,142 @@
 """The OpenAI-compatible HTTP API over a `Service`; knows nothing of Ray Serve's deployments."""
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+import rayraft
 from rayraft.answering import AskRequest
-from rayraft.errors import GenerationError, NotFoundError
-from rayraft.feedback import Feedback
-from rayraft.records import Answer, Document
+from rayraft.errors import GenerationError, InputError, NotFoundError
+from rayraft.records import Answer
+from rayraft.tenants import may_use_adapter
 from serve.body_limit import BodyLimit
+from serve.callers import WITH_KEY, Asking, Caller
 from serve.config import ApiConfig
-from serve.errors import Forbidden
+from serve.document_routes import document_routes
+from serve.gate import Gate
 from serve.http_errors import add_error_handlers, stream_error
+from serve.keys import KeyRing
+from serve.limits import Limiter
+from serve.metrics import Measured, Metrics
+from serve.openapi import described
+from serve.operation_routes import operation_routes
+from serve.peers import DictBoard, Peers
 from serve.responses import (
     ChatReply,
-    document_body,
-    embedding_list,
+    CompletionReply,
+    Reply,
     event,
     model_list,
-    search_result,
 )
+from serve.retrieval_routes import retrieval_routes
 from serve.schemas import (
-    EMBEDDING_MODELS,
+    AnswerRequest,
     ChatRequest,
-    DocumentBody,
-    EmbeddingRequest,
-    FeedbackBody,
-    SearchRequest,
+    CompletionRequest,
     parse_model,
 )
-from serve.service import Search, Service
+from serve.service import Service
+from serve.waiting import all_or_first_error, in_time
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-_DOCUMENT = "/v1/documents/{document_id:path}"
+_ABOUT = "Answers from your documents. Errors have OpenAI's shape; see `docs/serving.md`."
 
 
-def create_api(service: Service, config: ApiConfig) -> FastAPI:
-    """The ASGI application."""
-    api = FastAPI(title="RayRAFT", redoc_url=None)
-    routes = _Routes(service, config)
-    api.post("/v1/chat/completions", response_model=None)(routes.chat)
-    api.get("/v1/models")(routes.models)
-    api.post("/v1/embeddings", response_model=None)(routes.embeddings)
-    api.post("/v1/search")(routes.search)
-    api.put(_DOCUMENT)(routes.put_document)
-    api.get(_DOCUMENT)(routes.get_document)
-    api.delete(_DOCUMENT)(routes.delete_document)
-    api.post("/v1/feedback")(routes.feedback)
-    api.get("/healthz")(routes.healthz)
-    api.get("/readyz")(routes.readyz)
+def create_api(
+    service: Service,
+    config: ApiConfig,
+    keys: KeyRing | None = None,
+    join: Callable[[Metrics], Peers] | None = None,
+) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        service: What answers.
+        config: Limits and permissions.
+        keys: The valid API keys; None lets everybody on this machine in.
+        join: Makes this replica known to the others; None for the only one.
+    """
+    metrics = Metrics()
+    peers = join(metrics) if join else Peers(DictBoard(), "only", metrics.text, every_s=0)
+    limiter = Limiter(peers.share)
+    api = FastAPI(title="RayRAFT", version=rayraft.__version__, description=_ABOUT, redoc_url=None)
+    api.include_router(_answer_routes(service, config, metrics))
+    api.include_router(retrieval_routes(service, config, metrics))
+    api.include_router(document_routes(service, config, metrics))
+    api.include_router(operation_routes(service, config, peers))
     add_error_handlers(api)
-    api.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
+    # The last one added is the first to see a request.
+    api.add_middleware(
+        BodyLimit, max_bytes=config.max_body_bytes, within_s=config.request_timeout_s
+    )
+    api.add_middleware(Gate, keys=keys, limiter=limiter, max_in_flight=config.max_in_flight)
+    api.add_middleware(Measured, metrics=metrics)
     return api
+
+
+def _answer_routes(service: Service, config: ApiConfig, metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["answers"], dependencies=WITH_KEY)
+    routes = _Routes(service, config, metrics)
+    router.post("/v1/chat/completions", **described("chat"))(routes.chat)
+    router.post("/v1/completions", **described("completions"))(routes.completions)
+    router.get("/v1/models", **described("models"))(routes.models)
+    return router
 
 
 class _Routes:
     """One method per path."""
 
-    def __init__(self, service: Service, config: ApiConfig) -> None:
+    def __init__(self, service: Service, config: ApiConfig, metrics: Metrics) -> None:
         self._service = service
         self._config = config
+        self._metrics = metrics
 
-    async def chat(self, request: ChatRequest) -> Response:
+    async def chat(self, request: ChatRequest, caller: Asking) -> Response:
         """The answer to the last user message; earlier turns are not read yet."""
-        ask = self._ask_request(request)
+        ask = self._ask_request(request, request.question(), caller)
+        reply = ChatReply(request.model)
         if request.stream:
-            return await self._chat_stream(request, ask)
-        answer = await self._in_time(self._service.answer(ask))
-        return JSONResponse(ChatReply(request.model).whole(answer, request.rayraft.passages))
+            return await self._stream(request, reply, ask, caller)
+        answer = await self._answer(ask, caller)
+        return JSONResponse(reply.whole(answer, request.rayraft.passages))
 
-    async def models(self) -> dict[str, Any]:
-        """The modes, the embedder and every published adapter."""
-        return model_list(await self._in_time(self._service.adapters()))
+    async def completions(self, request: CompletionRequest, caller: Asking) -> Response:
+        """The answer to each prompt, in OpenAI's older shape."""
+        asks = [self._ask_request(request, text, caller) for text in request.questions()]
+        reply = CompletionReply(request.model)
+        if request.stream:
+            if len(asks) != 1:
+                raise InputError(f"stream=true: takes one prompt, not {len(asks)}")
+            return await self._stream(request, reply, asks[0], caller)
+        answers = await all_or_first_error([self._answer(ask, caller) for ask in asks])
+        return JSONResponse(reply.whole(answers, request.rayraft.passages))
 
-    async def embeddings(self, request: EmbeddingRequest) -> Response:
-        """Vectors of the knowledge base's embedder."""
-        if request.model not in EMBEDDING_MODELS:
-            raise NotFoundError(
-                f"model {request.model[:200]!r} does not embed; use {EMBEDDING_MODELS[0]}"
-            )
-        vectors, tokens = await self._in_time(self._service.embed(request.texts()))
-        return JSONResponse(embedding_list(vectors, tokens, request.encoding_format))
+    async def models(self, caller: Asking) -> dict[str, Any]:
+        """The modes, the embedder, the reranker and every adapter that this key may use."""
+        groups = caller.groups(None, self._config)
+        return model_list(await in_time(self._service.adapters(groups), self._config))
 
-    async def search(self, request: SearchRequest) -> dict[str, Any]:
-        """Passages, best first."""
-        search = Search.of(request, self._groups(request.groups))
-        return search_result(await self._in_time(self._service.search(search)))
-
-    async def put_document(self, document_id: str, body: DocumentBody) -> dict[str, Any]:
-        """Adds the document or replaces it as a whole."""
-        self._check_writable()
-        document = Document(document_id=document_id, **body.model_dump())
-        written = self._service.put_document(document, self._groups(None))
-        return {"document_id": document_id, "kb_version": await self._in_time(written)}
-
-    async def get_document(self, document_id: str) -> dict[str, Any]:
-        """The document in the latest version."""
-        found = self._service.document(document_id, self._groups(None))
-        return document_body(*await self._in_time(found))
-
-    async def delete_document(self, document_id: str) -> dict[str, Any]:
-        """Removes the document."""
-        self._check_writable()
-        removed = self._service.delete_document(document_id, self._groups(None))
-        version = await self._in_time(removed)
-        return {"document_id": document_id, "deleted": True, "kb_version": version}
-
-    async def feedback(self, body: FeedbackBody) -> dict[str, Any]:
-        """Keeps a person's word on an answer, for the next refresh."""
-        if not self._config.allow_feedback:
-            raise Forbidden("this service does not take feedback (api.allow_feedback=false)")
-        groups = self._groups(body.groups)
-        given = Feedback(**body.model_dump(exclude={"groups"}), groups=list(groups))
-        version = await self._in_time(self._service.add_feedback(given))
-        return {"feedback_version": version}
-
-    async def healthz(self) -> dict[str, str]:
-        """Says that this process answers."""
-        return {"status": "ok"}
-
-    async def readyz(self) -> dict[str, Any]:
-        """Says that every part works: the generator has to write a token."""
-        return {"status": "ready", "kb_version": await self._in_time(self._service.ready())}
-
-    def _ask_request(self, request: ChatRequest) -> AskRequest:
+    def _ask_request(self, request: AnswerRequest, question: str, caller: Caller) -> AskRequest:
         options = request.rayraft
         mode, adapter = parse_model(request.model, options.mode)
+        groups = caller.groups(options.groups, self._config)
+        for named in (adapter, options.reading_adapter):
+            if named is not None and not may_use_adapter(named, groups):
+                raise NotFoundError(f"adapter {named!r:.100} does not exist")
         asked = request.max_completion_tokens or request.max_tokens
         limit = self._config.max_new_tokens
         return AskRequest(
-            question=request.question(),
+            question=question,
             mode=mode,
-            adapter=adapter,
+            adapter=adapter or (caller.default_adapter if mode in ("raft", "auto") else None),
             k=options.k,
             where=options.where,
-            groups=self._groups(options.groups),
+            groups=groups,
             min_kb_version=options.min_kb_version,
             max_new_tokens=min(asked or limit, limit),
             require_grounding=options.require_grounding,
@@ -150,46 +145,57 @@ class _Routes:
             reading_adapter=options.reading_adapter,
         )
 
-    def _deadline(self, request: ChatRequest) -> float | None:
+    def _deadline(self, request: AnswerRequest) -> float | None:
         """When every stage gives up; a stream has no end of its own, only a time for each piece."""
         limit = None if request.stream else self._config.request_timeout_s
         given = [each for each in (limit, request.rayraft.timeout_s) if each is not None]
         return time.time() + min(given) if given else None
 
-    def _groups(self, claimed: list[str] | None) -> tuple[str, ...]:
-        """The groups of a request; what a client claims counts only if it is to be trusted."""
-        if claimed and not self._config.trust_client_groups:
-            raise Forbidden("groups: this service does not take them from requests")
-        return (*self._config.default_groups, *(claimed or ()))
+    async def _answer(self, ask: AskRequest, caller: Caller) -> Answer:
+        answer = await in_time(self._service.answer(ask), self._config)
+        self._account(answer, caller)
+        return answer
 
-    def _check_writable(self) -> None:
-        if not self._config.allow_writes:
-            raise Forbidden("this service does not take documents (api.allow_writes=false)")
-
-    async def _chat_stream(self, request: ChatRequest, ask: AskRequest) -> Response:
+    async def _stream(
+        self, request: AnswerRequest, reply: Reply, ask: AskRequest, caller: Caller
+    ) -> Response:
         items = self._service.answer_stream(ask)
         # The first item decides between an error status and a stream.
-        first = await self._in_time(anext(items))
-        frames = self._frames(request, first, items)
+        first = await in_time(_next(items), self._config)
+        frames = self._frames(request, reply, self._accounted(first, items, caller))
         return StreamingResponse(
             frames, media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
         )
 
-    async def _frames(
-        self, request: ChatRequest, first: str | Answer, items: AsyncIterator[str | Answer]
-    ) -> AsyncIterator[bytes]:
-        reply = ChatReply(request.model)
-        yield event(reply.first())
-        item = first
+    async def _accounted(
+        self, first: str | Answer, items: AsyncIterator[str | Answer], caller: Caller
+    ) -> AsyncIterator[str | Answer]:
+        """The items; a client that leaves early pays for the pieces that it got."""
+        pieces, item = 0, first
         try:
             while isinstance(item, str):
-                yield event(reply.delta(item))
-                item = await self._in_time(anext(items))
-            yield event(reply.last(item, request.rayraft.passages))
-            if request.stream_options and request.stream_options.include_usage:
-                yield event(reply.usage(item))
-        except StopAsyncIteration:
-            yield event(stream_error(GenerationError("the answer ended early")))
+                pieces += 1
+                yield item
+                item = await in_time(_next(items), self._config)
+            self._account(item, caller)
+            pieces = 0
+            yield item
+        finally:
+            caller.spend(pieces)
+            await _close(items)
+
+    async def _frames(
+        self, request: AnswerRequest, reply: Reply, items: AsyncIterator[str | Answer]
+    ) -> AsyncIterator[bytes]:
+        yield event(reply.first())
+        try:
+            async for item in items:
+                if isinstance(item, str):
+                    yield event(reply.delta(item))
+                    continue
+                yield event(reply.last(item, request.rayraft.passages))
+                if request.stream_options and request.stream_options.include_usage:
+                    yield event(reply.usage(item))
         except Exception as exc:
             # The status is sent already: the client can only be told inside the stream.
             logger.warning("a stream failed: %s", exc)
@@ -198,9 +204,16 @@ class _Routes:
             await _close(items)
         yield event("[DONE]")
 
-    async def _in_time(self, awaited: Awaitable[T]) -> T:
-        async with asyncio.timeout(self._config.request_timeout_s):
-            return await awaited
+    def _account(self, answer: Answer, caller: Caller) -> None:
+        self._metrics.answered(answer)
+        caller.spend(answer.usage.prompt_tokens + answer.usage.completion_tokens)
+
+
+async def _next(items: AsyncIterator[str | Answer]) -> str | Answer:
+    item = await anext(items, None)
+    if item is None:
+        raise GenerationError("the answer ended early")
+    return item
 
 
 async def _close(items: AsyncIterator[Any]) -> None:

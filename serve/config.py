@@ -47,10 +47,16 @@ class ScaleConfig(Config):
 class ApiConfig(Config):
     """The HTTP ingress."""
 
+    keys: str = ""
+    """File or URI of the API keys (`rayraft keys`). Without it whoever reaches the port is let in,
+    and only over loopback."""
+    keys_poll_s: float = Field(default=2, gt=0)
+    """Age at which the keys are read again: so long a revoked key still opens."""
     default_groups: list[str] = Field(default_factory=list)
-    """Groups of every request: until there are API keys, of whoever reaches the port."""
+    """Groups of every request, whoever sends it; those of its key come on top."""
     trust_client_groups: bool = False
-    """Take `rayraft.groups` of a request as true; only behind a gateway that sets them."""
+    """Take `rayraft.groups` of a request as true; only without keys, behind a gateway on this
+    machine that sets them."""
     allow_writes: bool = True
     """Whether PUT and DELETE of documents are answered."""
     allow_feedback: bool = True
@@ -65,6 +71,21 @@ class ApiConfig(Config):
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=256)
     )
+
+    @model_validator(mode="after")
+    def _groups_from_one_place(self) -> "ApiConfig":
+        if self.keys and self.trust_client_groups:
+            raise ValueError("trust_client_groups=true: with keys, it is the key that says groups")
+        return self
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests at which a replica refuses more itself, in the API's own error shape.
+
+        Below what Serve lets in, so that a refusal does not have to queue for its turn.
+        """
+        ongoing = self.scale.max_ongoing_requests
+        return max(1, ongoing - ongoing // 8)
 
 
 class AnsweringConfig(Config):

@@ -19,7 +19,7 @@ from rayraft.answering import (
     answer_stream,
 )
 from rayraft.records import Answer
-from serve.adapters import AdapterCatalog
+from serve.adapters import AdapterCatalog, adapter_facts
 from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
 from serve.engine import LanguageModel, load_model
 from serve.engines import open_engine
@@ -89,10 +89,15 @@ class Router:
         ):
             yield item
 
-    async def adapters(self) -> list[str]:
-        """Published adapters that fit the base model."""
+    async def adapters(self, groups: Sequence[str]) -> list[str]:
+        """Published adapters that fit the base model and that the groups may use."""
+        return [facts["id"] for facts in await self.adapter_facts(groups)]
+
+    async def adapter_facts(self, groups: Sequence[str]) -> list[dict[str, Any]]:
+        """What is said of each of them."""
         catalog = await self._known_adapters()
-        return [adapter.adapter_id for adapter in await asyncio.to_thread(catalog.adapters)]
+        found = await asyncio.to_thread(catalog.published, groups)
+        return [adapter_facts(adapter) for adapter in found]
 
     async def _adapter_for(self, request: AskRequest) -> AdapterRef | None:
         if request.mode not in ("raft", "auto", "blend"):
@@ -142,6 +147,6 @@ class Api:
 
     def __serve_build_asgi_app__(self) -> Any:
         """The ASGI application, made on the replica."""
-        from serve.api import create_api
+        from serve.ingress import ingress_app
 
-        return create_api(self._service, self._config)
+        return ingress_app(self._service, self._config)

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from starlette.responses import JSONResponse
+
 from rayraft.errors import RayraftError
+from serve.config import RETRY_AFTER_S
 
 
 class Overloaded(RayraftError):
@@ -29,7 +32,32 @@ class Forbidden(RayraftError):
     http_status = 403
 
 
+class Unauthorized(RayraftError):
+    """No API key, or one that is not valid."""
+
+    http_status = 401
+    code = "invalid_api_key"
+
+
+class RateLimited(RayraftError):
+    """The key's requests or tokens of this minute are used up."""
+
+    http_status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class BodyTimeout(RayraftError):
+    """The request's body did not arrive within `api.request_timeout_s`."""
+
+    http_status = 408
+
+
 _TYPES = {
+    401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     409: "conflict_error",
@@ -40,7 +68,24 @@ _TYPES = {
 }
 
 
-def error_body(message: str, status: int, param: str | None = None) -> dict[str, Any]:
+def error_body(
+    message: str, status: int, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
     """OpenAI's error object."""
     kind = _TYPES.get(status, "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": None}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_headers(error: RayraftError) -> dict[str, str]:
+    """What the answer says beside the body: when to come back, or how to say who one is."""
+    if error.http_status == 401:
+        return {"WWW-Authenticate": "Bearer"}
+    if error.http_status in (429, 503):
+        return {"Retry-After": str(getattr(error, "retry_after_s", RETRY_AFTER_S))}
+    return {}
+
+
+def error_response(error: RayraftError) -> JSONResponse:
+    """The answer to a request that ended with this error."""
+    body = error_body(str(error), error.http_status, code=getattr(error, "code", None))
+    return JSONResponse(body, error.http_status, error_headers(error))

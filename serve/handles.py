@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
+from data_pipelines.champions import Role
 from rayraft.answering import AskRequest, Retrieved
 from rayraft.errors import RayraftError
 from rayraft.feedback import Feedback
@@ -50,10 +51,34 @@ class HandleService:
         embedded: tuple[FloatArray, int] = await result_of(self._retriever.embed.remote(texts))
         return embedded
 
-    async def adapters(self) -> list[str]:
+    async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
         """As the protocol says."""
-        ids: list[str] = await result_of(self._router.adapters.remote())
+        scored: tuple[list[float], int] = await result_of(
+            self._retriever.rerank.remote(query, texts)
+        )
+        return scored
+
+    async def adapters(self, groups: Sequence[str]) -> list[str]:
+        """As the protocol says."""
+        ids: list[str] = await result_of(self._router.adapters.remote(tuple(groups)))
         return ids
+
+    async def adapter_facts(self, groups: Sequence[str]) -> list[dict[str, Any]]:
+        """As the protocol says."""
+        facts: list[dict[str, Any]] = await result_of(
+            self._router.adapter_facts.remote(tuple(groups))
+        )
+        return facts
+
+    async def promote(self, adapter_id: str, note: str) -> list[str]:
+        """As the protocol says."""
+        roles: list[str] = await result_of(self._writer.promote.remote(adapter_id, note))
+        return roles
+
+    async def rollback(self, role: Role, tenant: str | None) -> str | None:
+        """As the protocol says."""
+        champion: str | None = await result_of(self._writer.rollback.remote(role, tenant))
+        return champion
 
     async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
         """As the protocol says."""
@@ -62,9 +87,9 @@ class HandleService:
         )
         return found
 
-    async def put_document(self, document: Document, groups: Sequence[str]) -> int:
+    async def put_documents(self, documents: Sequence[Document], groups: Sequence[str]) -> int:
         """As the protocol says."""
-        version: int = await result_of(self._writer.put.remote(document, tuple(groups)))
+        version: int = await result_of(self._writer.put.remote(list(documents), tuple(groups)))
         return version
 
     async def delete_document(self, document_id: str, groups: Sequence[str]) -> int:
@@ -79,7 +104,7 @@ class HandleService:
 
     async def ready(self) -> int:
         """As the protocol says."""
-        await result_of(self._router.adapters.remote())
+        await result_of(self._router.adapters.remote(()))
         await result_of(self._generator.ready.remote())
         await result_of(self._writer.version.remote())
         version: int = await result_of(self._retriever.version.remote())

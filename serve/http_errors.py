@@ -11,12 +11,9 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from rayraft.errors import RayraftError
-from serve.config import RETRY_AFTER_S
-from serve.errors import RequestTimeout, error_body
+from serve.errors import RequestTimeout, error_body, error_response
 
 logger = logging.getLogger(__name__)
-
-_RETRY = {429, 503}
 
 
 def add_error_handlers(api: FastAPI) -> None:
@@ -37,8 +34,7 @@ def stream_error(exc: Exception) -> dict[str, Any]:
 
 
 def _response(message: str, status: int, param: str | None = None) -> JSONResponse:
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in _RETRY else None
-    return JSONResponse(error_body(message, status, param), status, headers)
+    return JSONResponse(error_body(message, status, param), status)
 
 
 async def _any_error(request: Request, exc: Exception) -> JSONResponse:
@@ -46,7 +42,7 @@ async def _any_error(request: Request, exc: Exception) -> JSONResponse:
     if known is None:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=exc)
         return _response("internal error; see the service's log", 500)
-    return _response(str(known), known.http_status)
+    return error_response(known)
 
 
 async def _invalid_request(_: Request, exc: Exception) -> JSONResponse:

@@ -4,10 +4,13 @@ All blocking work is in threads: a blocked event loop would stop health checks a
 """
 
 import asyncio
+import math
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from data_pipelines.champions import Role
 from rayraft.answering import Retrieved
 from rayraft.feedback import Feedback
 from rayraft.records import Document
@@ -34,6 +37,7 @@ class Retriever:
         self._follower = Follower(self._retriever.refresh, config.poll_s)
         self._threads = SearchThreads(config.threads)
         start_upkeep(self._retriever.maintain, config.upkeep_s, config.threads)
+        self._own_reranker = OwnReranker(config.retrieval.reranker, config.threads)
 
     async def search(self, search: Search) -> Retrieved:
         """Passages that the groups may read, in the version asked for or a later one."""
@@ -46,6 +50,12 @@ class Retriever:
         vectors = await self._threads.run(self._embedder.embed, texts)
         counts = await self._threads.run(self._embedder.count_tokens, texts)
         return vectors, int(counts.sum())
+
+    async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
+        """How well each text answers the query, from 0 to 1, and the tokens read."""
+        scores = await self._threads.run(self._own_reranker.score, query, texts)
+        counts = await self._threads.run(self._embedder.count_tokens, [query, *texts])
+        return scores, int(counts.sum())
 
     async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
         """The document in the latest version, and that version."""
@@ -72,6 +82,26 @@ class Retriever:
             method=search.method,  # type: ignore[arg-type]  # checked by search
         )
         return Retrieved(passages, version)
+
+
+class OwnReranker:
+    """Scores texts that a client sends; loaded when the first one does, as most never do."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._n_threads = threads
+        self._model: Any = None
+        self._loading = threading.Lock()
+
+    def score(self, query: str, texts: list[str]) -> list[float]:
+        """From 0 to 1, the higher the better the text answers."""
+        from rayraft.models.reranker import Reranker
+
+        with self._loading:
+            if self._model is None:
+                self._model = Reranker.load(self._name, threads=self._n_threads)
+        logits = self._model.score(query, texts).astype(float)
+        return [1 / (1 + math.exp(-logit)) for logit in logits]
 
 
 class SearchThreads:
@@ -111,10 +141,10 @@ class Writer:
         self._embedder = Embedder.load(self._kb.embedder.name, threads=config.threads)
         self._lock = asyncio.Lock()
 
-    async def put(self, document: Document, groups: Sequence[str]) -> int:
-        """Adds or replaces the document; returns the version that holds it."""
+    async def put(self, documents: Sequence[Document], groups: Sequence[str]) -> int:
+        """Adds or replaces the documents, all or none; returns the version that holds them."""
         async with self._lock:
-            return await asyncio.to_thread(self._put, document, groups)
+            return await asyncio.to_thread(self._put, documents, groups)
 
     async def delete(self, document_id: str, groups: Sequence[str]) -> int:
         """Removes the document; returns the version without it."""
@@ -143,20 +173,38 @@ class Writer:
             read_document(self._kb, document_id, feedback.groups)
         return add_feedback(self._store, [feedback])
 
-    def _put(self, document: Document, groups: Sequence[str]) -> int:
+    def _put(self, documents: Sequence[Document], groups: Sequence[str]) -> int:
         from data_pipelines.ingest import ingest_documents
 
         self._kb.checkout_latest()
-        check_may_replace(self._acl(document.document_id), document.document_id, groups)
-        return ingest_documents([document], self._kb, self._embedder)
+        stored = self._acls([document.document_id for document in documents])
+        for document in documents:
+            acl = stored.get(document.document_id)
+            check_may_replace(acl, document.document_id, groups)
+        return ingest_documents(documents, self._kb, self._embedder)
 
-    def _acl(self, document_id: str) -> list[str] | None:
-        """The stored document's, None if there is none; its first chunk says it for all."""
+    def _acls(self, document_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Of the stored ones among these documents; the first chunk says it for all."""
         from data_pipelines.kb_table import sql_text
 
-        first = f"document_id = {sql_text(document_id)} AND position = 0"
-        (acl,) = self._kb.read_chunks(["acl"], where=first)["acl"].to_pylist() or (None,)
-        return acl
+        listed = ", ".join(map(sql_text, document_ids))
+        first = f"document_id IN ({listed}) AND position = 0"
+        rows = self._kb.read_chunks(["document_id", "acl"], where=first).to_pylist()
+        return {row["document_id"]: row["acl"] for row in rows}
+
+    async def promote(self, adapter_id: str, note: str) -> list[str]:
+        """Makes the adapter the champion of its roles, which it returns."""
+        from data_pipelines.champions import promote
+
+        async with self._lock:
+            return [*await asyncio.to_thread(promote, self._store, adapter_id, note)]
+
+    async def rollback(self, role: Role, tenant: str | None) -> str | None:
+        """Takes the last promotion of the tenant back; returns who is the champion now."""
+        from data_pipelines.champions import rollback
+
+        async with self._lock:
+            return await asyncio.to_thread(rollback, self._store, role, tenant)
 
     def _delete(self, document_id: str, groups: Sequence[str]) -> int:
         from data_pipelines.ingest import delete_document

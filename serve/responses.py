@@ -4,6 +4,7 @@ import base64
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from rayraft.answering import Retrieved
 from rayraft.records import MODES, Answer, Document
-from serve.schemas import EMBEDDING_MODEL
+from serve.schemas import EMBEDDING_MODEL, RERANK_MODEL, RerankRequest
 
 Json = dict[str, Any]
 
@@ -63,6 +64,52 @@ class ChatReply:
         return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
 
 
+class CompletionReply:
+    """The frames of one text completion, OpenAI's older shape."""
+
+    def __init__(self, model: str) -> None:
+        self._head = {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "created": int(time.time()),
+            "model": model,
+            "object": "text_completion",
+        }
+
+    def whole(self, answers: Sequence[Answer], with_passages: bool) -> Json:
+        """The body of a reply that is not streamed: a choice for each prompt."""
+        choices = [
+            {**_text(answer.text, "stop", index), "rayraft": details(answer, with_passages)}
+            for index, answer in enumerate(answers)
+        ]
+        counts = [usage(answer) for answer in answers]
+        total = {name: sum(count[name] for count in counts) for name in counts[0]}
+        return {**self._head, "choices": choices, "usage": total}
+
+    def first(self) -> Json:
+        """The chunk that opens a stream."""
+        return self.delta("")
+
+    def delta(self, text: str) -> Json:
+        """A chunk with text."""
+        return {**self._head, "choices": [_text(text, None)]}
+
+    def last(self, answer: Answer, with_passages: bool) -> Json:
+        """The chunk that ends the text and says how the answer came about."""
+        choice = {**_text("", "stop"), "rayraft": details(answer, with_passages)}
+        return {**self._head, "choices": [choice]}
+
+    def usage(self, answer: Answer) -> Json:
+        """The chunk that `stream_options.include_usage` asks for."""
+        return {**self._head, "choices": [], "usage": usage(answer)}
+
+
+Reply = ChatReply | CompletionReply
+
+
+def _text(text: str, finish_reason: str | None, index: int = 0) -> Json:
+    return {"index": index, "text": text, "finish_reason": finish_reason, "logprobs": None}
+
+
 def details(answer: Answer, with_passages: bool) -> Json:
     """The `rayraft` field of a reply."""
     shown = {
@@ -92,7 +139,8 @@ def usage(answer: Answer) -> Json:
 
 def model_list(adapters: list[str]) -> Json:
     """GET /v1/models."""
-    names = ["rayraft", *(f"rayraft/{mode}" for mode in MODES if mode != "auto"), EMBEDDING_MODEL]
+    names = ["rayraft", *(f"rayraft/{mode}" for mode in MODES if mode != "auto")]
+    names += [EMBEDDING_MODEL, RERANK_MODEL]
     names += [f"rayraft/raft@{adapter}" for adapter in adapters]
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "rayraft"} for name in names]
     return {"object": "list", "data": data}
@@ -108,6 +156,28 @@ def embedding_list(vectors: npt.NDArray[np.float32], tokens: int, encoding_forma
         "object": "list",
         "data": data,
         "model": EMBEDDING_MODEL,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def rerank_result(
+    request: RerankRequest, texts: Sequence[str], scores: Sequence[float], tokens: int
+) -> Json:
+    """POST /v1/rerank: the documents by score, best first; equal ones as they came."""
+    order = sorted(range(len(texts)), key=lambda index: -scores[index])
+    results = [
+        {
+            "index": index,
+            "relevance_score": scores[index],
+            **({"document": {"text": texts[index]}} if request.return_documents else {}),
+        }
+        for index in order[: request.top_n]
+    ]
+    return {
+        "id": f"rerank-{uuid.uuid4().hex}",
+        "object": "list",
+        "model": request.model,
+        "results": results,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
 

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rayraft.config import Config, apply_overrides, read_yaml, validate
+from rayraft.errors import InputError
 from serve.config import AppConfig
+from serve.loopback import is_loopback
 
 SHIPPED = Path(__file__).parent / "app.yaml"
 
@@ -61,3 +63,22 @@ def read_run_file(path: Path, overrides: Sequence[str] = (), store: str | None =
     app = validate(AppConfig, args, source=str(path))
     http = file.http_options or HttpOptions()
     return RunFile(app, http.host, http.port)
+
+
+def check_keys(run: RunFile) -> None:
+    """Refuses to listen beyond this machine without API keys, and keys that cannot be read.
+
+    Raises:
+        InputError: There are no keys and the address is not loopback.
+        ConfigError: The keys cannot be read.
+    """
+    if run.app.api.keys:
+        from serve.keys import read_keys
+
+        if not read_keys(run.app.api.keys):
+            raise InputError(f"keys file {run.app.api.keys}: it has no key; `rayraft keys create`")
+    elif not is_loopback(run.host):
+        raise InputError(
+            f"host {run.host} can be reached from other machines, which takes API keys: "
+            "make one with `rayraft keys create NAME --keys keys.yaml`, then give --keys keys.yaml"
+        )

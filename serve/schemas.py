@@ -7,23 +7,34 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rayraft.adapter_ids import ADAPTER_ID
 from rayraft.errors import InputError, NotFoundError
-from rayraft.records import MODES, Metadata
+from rayraft.records import MODES
 
 EMBEDDING_MODEL = "rayraft/embedding"
 EMBEDDING_MODELS = (EMBEDDING_MODEL, "minilm")
+RERANK_MODEL = "rayraft/rerank"
+MAX_PROMPTS = 32
 _MODEL = re.compile(rf"rayraft(?:/(?P<mode>[a-z_]+)(?:@(?P<adapter>{ADAPTER_ID}))?)?")
 
 
-class _Strict(BaseModel):
+def examples(*bodies: dict[str, Any], extra: Literal["forbid", "ignore"] = "ignore") -> ConfigDict:
+    """The settings of a request's class, with bodies for the OpenAPI document."""
+    return ConfigDict(extra=extra, json_schema_extra={"examples": list(bodies)})
+
+
+class StrictBody(BaseModel):
+    """A request of our own shape."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class _OpenAI(BaseModel):
+class OpenBody(BaseModel):
+    """A request of somebody else's shape."""
+
     # Clients send many fields that do not matter here (temperature, user, tools, ...).
     model_config = ConfigDict(extra="ignore")
 
 
-class AskOptions(_Strict):
+class AskOptions(StrictBody):
     """The `rayraft` field of a chat request (`extra_body` of the openai client)."""
 
     k: int = Field(default=4, ge=1, le=50)
@@ -43,14 +54,14 @@ class AskOptions(_Strict):
     """Send the shown passages along."""
 
 
-class TextPart(_OpenAI):
+class TextPart(OpenBody):
     """One part of a message's content; only text is understood."""
 
     type: str
     text: str = ""
 
 
-class ChatMessage(_OpenAI):
+class ChatMessage(OpenBody):
     """One turn of the conversation."""
 
     role: str
@@ -63,23 +74,41 @@ class ChatMessage(_OpenAI):
         return self.content or ""
 
 
-class StreamOptions(_OpenAI):
+class StreamOptions(OpenBody):
     """OpenAI's `stream_options`."""
 
     include_usage: bool = False
 
 
-class ChatRequest(_OpenAI):
-    """POST /v1/chat/completions."""
+class AnswerRequest(OpenBody):
+    """What chat and text completions share."""
 
     model: str = Field(default="rayraft", max_length=200)
-    messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     n: Literal[1] | None = None
     rayraft: AskOptions = Field(default_factory=AskOptions)
+
+
+class ChatRequest(AnswerRequest):
+    """POST /v1/chat/completions."""
+
+    model_config = examples(
+        {
+            "model": "rayraft",
+            "messages": [{"role": "user", "content": "How long is the warranty?"}],
+        },
+        {
+            "model": "rayraft/rag",
+            "messages": [{"role": "user", "content": "What is the rail allowance?"}],
+            "stream": True,
+            "rayraft": {"k": 4, "where": {"region": "VN"}, "min_kb_version": 12},
+        },
+    )
+
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
 
     def question(self) -> str:
         """The last user message; earlier turns are not read yet."""
@@ -89,8 +118,61 @@ class ChatRequest(_OpenAI):
         raise InputError("messages: no user message with text")
 
 
-class EmbeddingRequest(_OpenAI):
+class CompletionRequest(AnswerRequest):
+    """POST /v1/completions: each prompt is a question."""
+
+    model_config = examples({"model": "rayraft/rag", "prompt": "How long is the warranty?"})
+
+    prompt: str | list[str]
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompts(cls, value: str | list[str]) -> str | list[str]:
+        prompts = [value] if isinstance(value, str) else value
+        if not 1 <= len(prompts) <= MAX_PROMPTS:
+            raise ValueError(f"{len(prompts)} prompts: expected 1 to {MAX_PROMPTS}")
+        if not all(prompt.strip() for prompt in prompts):
+            raise ValueError("an empty prompt cannot be answered")
+        return value
+
+    def questions(self) -> list[str]:
+        """The prompts as a list."""
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+
+class RerankText(OpenBody):
+    """A document as Jina's and Cohere's clients may send it."""
+
+    text: str
+
+
+class RerankRequest(OpenBody):
+    """POST /v1/rerank, as Jina and Cohere have it."""
+
+    model_config = examples(
+        {
+            "model": "rayraft/rerank",
+            "query": "How long is the warranty?",
+            "documents": ["The kettle is red.", "The warranty lasts two years."],
+            "top_n": 1,
+        }
+    )
+
+    model: str = RERANK_MODEL
+    query: str = Field(min_length=1, max_length=20_000)
+    documents: list[str | RerankText] = Field(min_length=1, max_length=1000)
+    top_n: int | None = Field(default=None, ge=1)
+    return_documents: bool = False
+
+    def texts(self) -> list[str]:
+        """The documents' texts."""
+        return [item if isinstance(item, str) else item.text for item in self.documents]
+
+
+class EmbeddingRequest(OpenBody):
     """POST /v1/embeddings."""
+
+    model_config = examples({"model": "rayraft/embedding", "input": ["rail travel", "leave"]})
 
     model: str = EMBEDDING_MODEL
     input: str | list[str]
@@ -111,8 +193,12 @@ class EmbeddingRequest(_OpenAI):
         return [self.input] if isinstance(self.input, str) else self.input
 
 
-class SearchRequest(_Strict):
+class SearchRequest(StrictBody):
     """POST /v1/search."""
+
+    model_config = examples(
+        {"query": "rail allowance", "k": 3, "where": {"region": "VN"}}, extra="forbid"
+    )
 
     query: str = Field(min_length=1, max_length=20_000)
     k: int = Field(default=10, ge=1, le=100)
@@ -120,28 +206,6 @@ class SearchRequest(_Strict):
     groups: list[str] | None = None
     min_kb_version: int | None = Field(default=None, ge=0)
     method: Literal["hybrid", "dense", "sparse"] = "hybrid"
-
-
-class DocumentBody(_Strict):
-    """PUT /v1/documents/{id}: the whole document, which replaces any former one."""
-
-    title: str = Field(default="", max_length=4096)
-    text: str
-    metadata: Metadata = Field(default_factory=dict)
-    acl: list[str] = Field(default_factory=list)
-
-
-class FeedbackBody(_Strict):
-    """POST /v1/feedback: what a person says of an answer; `Feedback` says what the fields mean."""
-
-    question: str = Field(min_length=1, max_length=20_000)
-    verdict: Literal["accepted", "corrected", "rejected"]
-    answer: str = Field(default="", max_length=20_000)
-    document_ids: list[str] = Field(default_factory=list, max_length=100)
-    groups: list[str] | None = None
-    mode: str = Field(default="", max_length=200)
-    adapter: str = Field(default="", max_length=200)
-    kb_version: int | None = Field(default=None, ge=0)
 
 
 def parse_model(model: str, mode: str | None = None) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from data_pipelines.champions import Role
 from rayraft.answering import AskRequest, Retrieved
 from rayraft.feedback import Feedback
 from rayraft.records import Answer, Document
@@ -58,16 +59,32 @@ class Service(Protocol):
         """float32 [n, dim], L2-normalised, and the tokens read."""
         ...
 
-    async def adapters(self) -> list[str]:
-        """Published adapters, `name-vN`."""
+    async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
+        """How well each text answers the query, from 0 to 1, and the tokens read."""
+        ...
+
+    async def adapters(self, groups: Sequence[str]) -> list[str]:
+        """Published adapters that the groups may use, `name-vN`."""
+        ...
+
+    async def adapter_facts(self, groups: Sequence[str]) -> list[dict[str, Any]]:
+        """What is said of each of them: id, roles, what it was made from."""
+        ...
+
+    async def promote(self, adapter_id: str, note: str) -> list[str]:
+        """The roles that the adapter is the champion of now."""
+        ...
+
+    async def rollback(self, role: Role, tenant: str | None) -> str | None:
+        """Who is the tenant's champion of the role again, None for nobody."""
         ...
 
     async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
         """The document and the version it was read in."""
         ...
 
-    async def put_document(self, document: Document, groups: Sequence[str]) -> int:
-        """The version that holds the document."""
+    async def put_documents(self, documents: Sequence[Document], groups: Sequence[str]) -> int:
+        """The version that holds all the documents."""
         ...
 
     async def delete_document(self, document_id: str, groups: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from rayraft.records import Document, Passage
 from serve.config import RetrieverConfig
 from serve.follower import Follower
 from serve.handles import result_of
-from serve.knowledge import DocumentReader, SearchThreads
+from serve.knowledge import DocumentReader, OwnReranker, SearchThreads
 from serve.scatter import scatter
 from serve.service import FloatArray, Search
 from serve.upkeep import start_upkeep
@@ -105,6 +105,7 @@ class ShardedRetriever:
         self._documents = DocumentReader(store)
         self._embedder = Embedder.load(name, threads=threads)
         self._ranking = Ranking(retrieval, reranker)
+        self._own_reranker = OwnReranker(retrieval.reranker, threads)
         self._shards = shards
         self._threads = SearchThreads(threads)
 
@@ -137,6 +138,12 @@ class ShardedRetriever:
         vectors = await self._threads.run(self._embedder.embed, texts)
         counts = await self._threads.run(self._embedder.count_tokens, texts)
         return vectors, int(counts.sum())
+
+    async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
+        """How well each text answers the query, from 0 to 1, and the tokens read."""
+        scores = await self._threads.run(self._own_reranker.score, query, texts)
+        counts = await self._threads.run(self._embedder.count_tokens, [query, *texts])
+        return scores, int(counts.sum())
 
     async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
         """The document in the latest version, and that version."""

@@ -19,6 +19,7 @@ from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import digest
+from rayraft.tenants import check_learner, groups_of, owner_of_adapter
 from train.config import TrainConfig, deciding_settings
 from train.features import encode_examples
 from train.fit import FitResult, encode, fit_features
@@ -67,7 +68,7 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
         NotFoundError: There is no such RAFT run, or no adapter to start from.
         ArtifactMismatch: The run was written for other prompts, or the adapter to start from
             belongs to another base model.
-        InputError: The run holds no example to train on.
+        InputError: The run holds no example to train on, or what only another tenant may read.
         ConfigError: `config.tuning` is not lora, or `config.start_from` has other `lora` settings.
     """
     if config.tuning != "lora":
@@ -78,6 +79,7 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
     if made_of.prompt_digest not in (None, prompt_digest()):
         raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
     begin = starting_adapter(store, config)
+    _check_tenants(name, source, made_of, begin.ref if begin else None)
     parts = [deciding_settings(config), made_of.files, base_digest(config.base_model)]
     recipe = digest(parts if begin is None else [*parts, begin.manifest.files])
     place = RunPlace(f"{store_uri(store)}/runs", f"{name}-{recipe[:12]}")
@@ -101,6 +103,15 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
     )
     ref = _publish(store, name, result, manifest)
     return Trained(ref, artifacts.read_manifest(ref), is_new=True)
+
+
+def _check_tenants(
+    name: str, source: ArtifactRef, made_of: Manifest, begin: ArtifactRef | None
+) -> None:
+    """Whether the adapter may learn these examples, and go on from that adapter."""
+    check_learner(name, made_of.config.get("groups") or (), source.uri)
+    if begin is not None and (tenant := owner_of_adapter(begin.name)):
+        check_learner(name, groups_of(tenant), begin.uri)
 
 
 def _published(store: str, name: str, place: RunPlace) -> Trained | None:

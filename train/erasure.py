@@ -85,7 +85,8 @@ def erase_deleted(
     if not gone:
         return Erased([], kb_version=kb.version)
     adapters = tainted(store, "adapter", gone)
-    champion = champion_of(store, roles_of(config.train)[0], config.train)
+    role = roles_of(config.train)[0]
+    champion = champion_of(store, role, config.train, name)
     retrained = None
     if champion in adapters:
         retrained = _ForgettingCycle(store, config, name, holdout, progress).run()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
-from data_pipelines.champions import champions, promote
+from data_pipelines.champions import crowned_adapters, promote
 from data_pipelines.feedback import FEEDBACK, heard_until, read_feedback
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
@@ -107,9 +107,9 @@ class Cycle:
         self._holdout, self._progress = holdout, progress
         self._kb = KnowledgeBase.open(store)
         self._roles = roles_of(config.train)
-        self.champion = champion_of(store, self._roles[0], config.train)
+        self.champion = champion_of(store, self._roles[0], config.train, adapter)
         heard = heard_until(self.champion)
-        feedback, self._feedback_version = read_feedback(store, heard)
+        feedback, self._feedback_version = read_feedback(store, heard, config.raft.groups)
         since = artifacts.read_manifest(self.champion).kb_version if self.champion else None
         self._delta = Delta(self.champion, since, feedback)
         self._name = self._run_name()
@@ -168,7 +168,8 @@ class Cycle:
             seconds=round(time.perf_counter() - began, 1),
         )
         self._publish(refreshed)
-        if verdict.promote and champions(self._store).get(self._roles[0]) != refreshed.challenger:
+        crowned = (self._roles[0], trained.ref.artifact_id)
+        if verdict.promote and crowned not in crowned_adapters(self._store):
             promote(self._store, trained.ref.artifact_id, f"refresh {self._name}")
         return refreshed
 

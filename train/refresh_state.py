@@ -7,6 +7,7 @@ from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.champions import METHODS, ROLES, Role, champions
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
+from rayraft.tenants import owner_of_adapter
 from train.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -20,9 +21,12 @@ def roles_of(config: TrainConfig) -> list[Role]:
     return [role for role in ROLES if config.method in METHODS[role]]
 
 
-def champion_of(store: str, role: Role, config: TrainConfig) -> ArtifactRef | None:
-    """The champion of a role, if it fits the base model and the prompts; else None."""
-    adapter_id = champions(store).get(role)
+def champion_of(store: str, role: Role, config: TrainConfig, name: str) -> ArtifactRef | None:
+    """The champion of a role, if it fits the base model and the prompts; else None.
+
+    Of the tenant that an adapter of this `name` belongs to, or of those that all share.
+    """
+    adapter_id = champions(store, owner_of_adapter(name)).get(role)
     if adapter_id is None:
         return None
     ref = artifacts.find(store, "adapter", adapter_id)

@@ -7,37 +7,47 @@ import openai
 
 from serve.api import create_api
 from serve.config import ApiConfig
+from serve.keys import KeyRing
 from tests.ray.serve_fakes import FakeService
 
+BASE = "http://127.0.0.1:8000"
 QUESTION = [{"role": "user", "content": "What is the fee?"}]
 
 
 class Api:
     """A client of the application in this process."""
 
-    def __init__(self, **config):
+    def __init__(self, keys=(), **config):
         self.service = FakeService()
-        self.app = create_api(self.service, ApiConfig(**config))
+        ring = KeyRing(lambda: keys, poll_s=0.01) if keys else None
+        self.app = create_api(self.service, ApiConfig(**config), ring)
 
-    def send(self, method, path, **kwargs):
+    def send(self, method, path, key=None, base=BASE, **kwargs):
+        if key is not None:
+            kwargs["headers"] = {"Authorization": f"Bearer {key}", **kwargs.get("headers", {})}
+
         async def go():
-            transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            async with self.client(base) as client:
                 return await client.request(method, path, **kwargs)
 
         return asyncio.run(go())
 
-    def chat(self, **body):
-        return self.send("POST", "/v1/chat/completions", json={"messages": QUESTION, **body})
+    def client(self, base=BASE):
+        transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx2.AsyncClient(transport=transport, base_url=base)
 
-    def openai(self, call):
+    def chat(self, key=None, **body):
+        body = {"messages": QUESTION, **body}
+        return self.send("POST", "/v1/chat/completions", key, json=body)
+
+    def openai(self, call, key="none"):
         """Runs `call(client)` with the public openai client."""
 
         async def go():
             transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
             async with openai.AsyncOpenAI(
-                base_url="http://api/v1",
-                api_key="none",
+                base_url=f"{BASE}/v1",
+                api_key=key,
                 max_retries=0,
                 http_client=httpx2.AsyncClient(transport=transport),
             ) as client:

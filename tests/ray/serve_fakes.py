@@ -11,7 +11,11 @@ from rayraft.answering import Retrieved
 from rayraft.errors import NotFoundError, VersionTimeout
 from rayraft.prompts import completion
 from rayraft.records import Answer, Citation, Passage, Usage
+from rayraft.tenants import may_use_adapter
+from serve.access import check_may_replace, read_document
+from serve.openapi import EXAMPLES
 
+ADAPTER = EXAMPLES["adapters"]["data"][0]
 PASSAGE = Passage(chunk_id="d#0", document_id="d", title="T", text="The fee is 5 EUR.", score=1.0)
 
 
@@ -21,6 +25,7 @@ class FakeService:
     def __init__(self):
         self.asked, self.searches, self.documents, self.feedback = [], [], {}, []
         self.fails_with, self.pieces, self.closed = None, ["5 ", "EUR"], False
+        self.promoted = []
 
     def _answer(self, request):
         return Answer(
@@ -62,16 +67,33 @@ class FakeService:
     async def embed(self, texts):
         return np.eye(len(texts), 4, dtype=np.float32), 3 * len(texts)
 
-    async def adapters(self):
-        return ["support-v3"]
+    async def rerank(self, query, texts):
+        words = set(query.split())
+        return [len(words & set(text.split())) / len(words) for text in texts], 5 * len(texts)
+
+    async def adapters(self, groups):
+        return [facts["id"] for facts in await self.adapter_facts(groups)]
+
+    async def adapter_facts(self, groups):
+        known = [{**ADAPTER, "id": name} for name in ("support-v3", "acme--own-v1", "other--x-v1")]
+        return [facts for facts in known if may_use_adapter(facts["id"], groups)]
+
+    async def promote(self, adapter_id, note):
+        self.promoted.append((adapter_id, note))
+        return ["reading"]
+
+    async def rollback(self, role, tenant):
+        self.promoted.append((role, tenant))
+        return "support-v2"
 
     async def document(self, document_id, groups):
-        if document_id not in self.documents:
-            raise NotFoundError(f"no document {document_id!r}")
-        return self.documents[document_id], 7
+        return read_document(_Stored(self.documents), document_id, groups), 7
 
-    async def put_document(self, document, groups):
-        self.documents[document.document_id] = document
+    async def put_documents(self, documents, groups):
+        for document in documents:
+            stored = self.documents.get(document.document_id)
+            check_may_replace(stored.acl if stored else None, document.document_id, groups)
+        self.documents.update({document.document_id: document for document in documents})
         return 8
 
     async def delete_document(self, document_id, groups):
@@ -87,6 +109,17 @@ class FakeService:
         if self.fails_with:
             raise self.fails_with
         return 7
+
+
+@dataclass
+class _Stored:
+    documents: dict
+    version: int = 7
+
+    def document(self, document_id):
+        if document_id not in self.documents:
+            raise NotFoundError(f"no document {document_id!r}")
+        return self.documents[document_id]
 
 
 class ScriptedModel:

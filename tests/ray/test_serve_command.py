@@ -11,6 +11,7 @@ import httpx2
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from serve.keys import ApiKey, key_digest, write_keys
 from tests.ray.serve_fakes import free_port
 from tests.ray.serve_store import make_store
 
@@ -22,10 +23,10 @@ def store(tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("command") / "store")
 
 
-def started(store, port):
+def started(store, port, *options):
     """The process and the line that it printed once it was ready."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "serve", "run", "--store", store, "--port", str(port)],
+        [sys.executable, "-m", "serve", "run", "--store", store, "--port", str(port), *options],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -66,13 +67,23 @@ def refused_without_token(port):
     return refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_serves_the_shipped_model_stops_on_ctrl_c_and_starts_again_on_the_same_port(store):
+def test_serves_the_shipped_model_stops_on_ctrl_c_and_starts_again_on_the_same_port(
+    store, tmp_path
+):
     port = free_port()
-    for _ in range(2):
-        child, line = started(store, port)
+    keys = tmp_path / "keys.yaml"
+    write_keys(str(keys), [ApiKey(name="k", sha256=key_digest("secret"))])
+    # Serve would end each of these requests at once if its proxy believed the header.
+    headers = {"Authorization": "Bearer secret", "x-request-timeout-seconds": "0.001"}
+    for options in ((), ("--keys", str(keys))):
+        child, line = started(store, port, *options)
         try:
             assert f"http://127.0.0.1:{port}" in line and "kb version" in line, line
-            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_S) as http:
+            url = f"http://127.0.0.1:{port}"
+            with httpx2.Client(base_url=url, timeout=START_S, headers=headers) as http:
+                stranger = http.get("/v1/models", headers={"Authorization": "Bearer no"})
+                assert stranger.status_code == (401 if options else 200)
+                assert "rayraft_http_requests_total" in http.get("/metrics").text or options
                 body = {
                     "model": "rayraft/rag",
                     "messages": [{"role": "user", "content": "How much annual leave is there?"}],

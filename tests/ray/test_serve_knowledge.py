@@ -99,7 +99,7 @@ def test_catalog_follows_what_is_published():
     assert fixed.default() == AdapterRef("a-v1", 3)
     assert AdapterCatalog(lambda: published, None, poll_s=0.0).default() is None
     with pytest.raises(NotFoundError, match=r"b-v1.*published: a-v1, a-v2"):
-        find_adapter(catalog.adapters(), "b-v1")
+        find_adapter([one.reference for one in catalog.published()], "b-v1")
 
 
 def test_an_adapter_trained_without_passages_never_answers_raft_by_itself():
@@ -146,9 +146,11 @@ def test_the_writer_refuses_a_document_that_the_request_may_not_read(small_store
     writer = Writer(WriterConfig(), small_store)
     secret = Document(document_id="secret/bonus.md", text="x")
     with pytest.raises(NotFoundError, match="may replace"):
-        asyncio.run(writer.put(secret, ()))
+        asyncio.run(writer.put([secret], ()))
     before = asyncio.run(writer.version())
-    assert (
-        asyncio.run(writer.put(secret.model_copy(update={"acl": ["board"]}), ("board",))) > before
-    )
-    assert asyncio.run(writer.put(Document(document_id="it's new", text="x"), ())) > before
+    new = Document(document_id="it's new", text="x")
+    with pytest.raises(NotFoundError, match="may replace"):
+        asyncio.run(writer.put([new, secret], ()))
+    assert asyncio.run(writer.version()) == before, "none of a batch is written"
+    allowed = secret.model_copy(update={"acl": ["board"]})
+    assert asyncio.run(writer.put([allowed, new], ("board",))) > before

@@ -149,3 +149,17 @@ def test_ask_says_when_the_service_is_not_there(monkeypatch):
     by_default = cli("ask", "Q?")
     assert by_default.exit_code == 1 and by_default.stderr.count("\n") == 1
     assert all(text in by_default.stderr for text in (url, "--store", "--url", "rayraft serve"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])
+def test_other_machines_are_let_in_with_keys_alone(host, tmp_path):
+    beyond = ("run", "--store", str(tmp_path / "none"), "--host", host)
+    assert "rayraft keys create" in one_line_error(cli(*beyond))
+    keys = tmp_path / "keys.yaml"
+    assert "keys.yaml" in one_line_error(cli(*beyond, "--keys", str(keys)))
+    keys.write_text("keys: []")
+    assert "no key" in one_line_error(cli(*beyond, "--keys", str(keys)))
+    assert cli("keys", "create", "k", "--keys", str(keys)).exit_code == 0
+    assert "run ingest first" in one_line_error(cli(*beyond, "--keys", str(keys)))
+    local = cli("run", "--store", str(tmp_path / "none"), "--host", "127.0.0.2")
+    assert "run ingest first" in one_line_error(local)

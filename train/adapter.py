@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
-from data_pipelines.raft_reading import SPLITS, read_run
+from data_pipelines.raft_reading import read_run
 from data_pipelines.stores import store_uri
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError
 from rayraft.manifests import Manifest
@@ -20,6 +21,8 @@ from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import digest
 from train.config import TrainConfig, deciding_settings
+from train.curve_svg import curve_svg
+from train.example_views import ExampleView, kinds, view_of
 from train.features import encode_examples
 from train.fit import FitResult, encode, fit_features
 from train.starting import starting_adapter
@@ -28,6 +31,8 @@ from train.worker import RunPlace
 logger = logging.getLogger(__name__)
 
 EXAMPLES_PER_BLOCK = 512
+PICTURE = "loss_curve.svg"
+"""The curve as a picture, beside the weights."""
 Watch = Callable[[RunPlace], None]
 """Told where the run is kept, before it begins."""
 
@@ -65,18 +70,16 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
 
     Raises:
         NotFoundError: There is no such RAFT run, or no adapter to start from.
-        ArtifactMismatch: The run was written for other prompts, or the adapter to start from
-            belongs to another base model.
+        ArtifactMismatch: The run has other prompts, or the adapter to start from another base.
         InputError: The run holds no example to train on.
-        ConfigError: `config.tuning` is not lora, or `config.start_from` has other `lora` settings.
+        ConfigError: `config.tuning` is not lora, `config.start_from` has other `lora` settings, or
+            the run has fewer golden passages or distractors than are asked for.
     """
     if config.tuning != "lora":
         raise ConfigError(f"tuning={config.tuning}: an adapter is lora")
     artifacts.check_name("adapter", name)
-    source = artifacts.find(store, "raft", run) if run else artifacts.latest(store, "raft")
-    made_of = artifacts.read_manifest(source)
-    if made_of.prompt_digest not in (None, prompt_digest()):
-        raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
+    source, made_of = examples_run(store, run)
+    view = view_of(config, made_of.config)
     begin = starting_adapter(store, config)
     parts = [deciding_settings(config), made_of.files, base_digest(config.base_model)]
     recipe = digest(parts if begin is None else [*parts, begin.manifest.files])
@@ -85,7 +88,7 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
         return there
     if watch is not None:
         watch(place)
-    features, validation = _features(source, config)
+    features, validation = features_of(source, config, view)
     held_out = validation if validation.count() else None
     result = fit_features(config, features, place, held_out, begin.weights if begin else None)
     rows = {"rows": features.count(), "validation_rows": validation.count()}
@@ -101,6 +104,20 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
     )
     ref = _publish(store, name, result, manifest)
     return Trained(ref, artifacts.read_manifest(ref), is_new=True)
+
+
+def examples_run(store: str, run: str | None) -> tuple[ArtifactRef, Manifest]:
+    """The RAFT run of this name, or the newest, and its manifest.
+
+    Raises:
+        NotFoundError: There is none.
+        ArtifactMismatch: It was written for other prompts.
+    """
+    source = artifacts.find(store, "raft", run) if run else artifacts.latest(store, "raft")
+    manifest = artifacts.read_manifest(source)
+    if manifest.prompt_digest not in (None, prompt_digest()):
+        raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
+    return source, manifest
 
 
 def _published(store: str, name: str, place: RunPlace) -> Trained | None:
@@ -122,19 +139,20 @@ def _bound_to(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _features(
-    source: ArtifactRef, config: TrainConfig
+def features_of(
+    source: ArtifactRef, config: TrainConfig, view: ExampleView | None
 ) -> tuple[ray.data.Dataset, ray.data.Dataset]:
+    """Training rows and validation rows; these show what the run shows, whatever is trained on."""
     tables = read_run(source)
-    features, validation = (
-        encode(_examples(tables[side]), encode_examples, config) for side in SPLITS
-    )
-    rows = tables["train"].num_rows
-    expected = rows * (2 if config.method == "mixed" else 1)
+    features = encode(_examples(tables["train"]), partial(encode_examples, view=view), config)
+    validation = encode(_examples(tables["validation"]), encode_examples, config)
+    ids = tables["train"]["example_id"].to_pylist()
+    mix = config.method, config.closed_book_share, config.seed
+    expected = sum(sum(kinds(example_id, *mix)) for example_id in ids)
     made = features.count()
     if made == 0:
         raise InputError(
-            f"{source.uri}: none of {rows} training examples makes a row of method "
+            f"{source.uri}: none of {len(ids)} training examples makes a row of method "
             f"{config.method} within max_prompt_tokens={config.max_prompt_tokens} and "
             f"max_completion_tokens={config.max_completion_tokens}"
         )
@@ -156,4 +174,5 @@ def _publish(store: str, name: str, result: FitResult, manifest: Manifest) -> Ar
     with TemporaryDirectory() as folder:
         exported = result.export_to(Path(folder))
         files: dict[str, bytes | Path] = {path.name: path for path in exported.iterdir()}
+        files[PICTURE] = curve_svg(result.curve, name).encode()
         return artifacts.publish(store, "adapter", name, files, manifest)

@@ -70,6 +70,7 @@ def viewed(example: RaftExample, view: ExampleView) -> RaftExample:
     taken = {
         "has_golden": False,
         "quote": "",
+        "further_quotes": [],
         "completion": completion("", example.answer if view.from_memory else ""),
     }
     changed = taken if example.has_golden and not keeps else {}

@@ -22,7 +22,7 @@ from rayraft.manifests import Manifest
 from rayraft.metrics import ndcg_at_k
 from rayraft.models.base import base_digest, base_folder, load_tokenizer, read_config
 from rayraft.models.embedder import Embedder
-from rayraft.records import Question, digest
+from rayraft.records import Question, RaftExample, digest
 from train.adapter import PICTURE, Watch, examples_run
 from train.config import deciding_settings
 from train.curve_svg import curve_svg
@@ -132,20 +132,21 @@ def from_raft(store: str, run: str | None, config: RerankerConfig) -> Asked:
     source, manifest = examples_run(store, run)
     tables = read_run(source)
     sides = [
-        [
-            Question(id=i, question=question, answers=[answer], gold_ids=[document])
-            for i, question, answer, document in zip(
-                *(
-                    table[c].to_pylist()
-                    for c in ("example_id", "question", "answer", "document_id")
-                ),
-                strict=True,
-            )
-            if answer
-        ]
-        for table in (tables["train"], tables["validation"])
+        [_asked(row) for row in tables[side].to_pylist() if row["answer"]]
+        for side in ("train", "validation")
     ]
     return Asked(_chosen(sides[0], config), sides[1], f"raft/{source.name}", manifest.kb_version)
+
+
+def _asked(row: dict[str, Any]) -> Question:
+    example = RaftExample.model_validate(row)
+    golden = [example.document_id, *example.further_documents]
+    return Question(
+        id=example.example_id,
+        question=example.question,
+        answers=[example.answer],
+        gold_ids=golden,
+    )
 
 
 def from_questions(questions: Sequence[Question], source: str, config: RerankerConfig) -> Asked:

@@ -27,8 +27,9 @@ FOLDERS: dict[Kind, str] = {
     "router": "routers",
     "refresh": "refreshes",
     "comparison": "comparisons",
+    "reranker": "rerankers",
 }
-NUMBERED: frozenset[Kind] = frozenset({"adapter"})
+NUMBERED: frozenset[Kind] = frozenset({"adapter", "reranker"})
 """Kinds of which one name has numbered versions: `<folder>/<name>/<n>/`."""
 DELETED = "deleted.json"
 """In the folder of a deleted artifact, so that its number stays taken."""

@@ -146,7 +146,8 @@ class RetrievalConfig(Config):
     rerank: int = Field(default=0, ge=0, le=1000)
     """How many of the fused list a reranker puts into a new order; 0 leaves the fused one."""
     reranker: str = Field(default="mini-reranker", min_length=1)
-    """`mini-reranker`, a folder, or a cross-encoder of the hub."""
+    """`mini-reranker`, one that was trained here (`name-vN`), a folder, or a cross-encoder of the
+    hub."""
     diversity: float = Field(default=0, ge=0, le=1)
     """Hybrid: how much a passage loses by being like those before it (MMR); 0 leaves the order."""
     neighbours: int = Field(default=0, ge=0, le=8)

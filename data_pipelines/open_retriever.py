@@ -2,6 +2,7 @@
 
 from data_pipelines.config import RetrievalConfig
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.model_artifacts import model_source
 from data_pipelines.retrieval import HybridRetriever
 from rayraft.models.embedder import Embedder
 from rayraft.models.reranker import Reranker
@@ -26,5 +27,24 @@ def open_retriever(
     """
     config = config or RetrievalConfig()
     embedder = embedder or Embedder.load(kb.embedder.name, threads=threads)
-    reranker = Reranker.load(config.reranker, threads=threads) if config.rerank else None
-    return HybridRetriever(kb, embedder, config, reranker)
+    return HybridRetriever(kb, embedder, config, open_reranker(kb.store, config, threads))
+
+
+def open_reranker(
+    store: str, config: RetrievalConfig, threads: int | None = None
+) -> Reranker | None:
+    """The reranker that the configuration names; None where nothing is reranked.
+
+    Args:
+        store: Folder or URI, whose rerankers have names of their own (`name-vN`).
+        config: How a knowledge base is searched.
+        threads: Torch threads of this process; None leaves them as they are.
+
+    Raises:
+        NotFoundError: There is no such reranker.
+        ArtifactMismatch: The store's is not the one that was published.
+    """
+    if not config.rerank:
+        return None
+    name = model_source(store, "reranker", config.reranker)
+    return Reranker.load(name, threads=threads)

@@ -48,6 +48,8 @@ COMMANDS = (
     Mounted("raft", "data_pipelines.__main__", "raft"),
     Mounted("export", "data_pipelines.__main__", "export"),
     Mounted("train", "train.__main__", "fit"),
+    Mounted("tune", "train.__main__", "tune"),
+    Mounted("train-reranker", "train.__main__", "reranker"),
     Mounted("refresh", "train.__main__", "refresh"),
     Mounted("drift", "data_pipelines.__main__", "drift"),
     Mounted("feedback", "data_pipelines.__main__", "feedback"),

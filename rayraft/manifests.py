@@ -13,7 +13,9 @@ from rayraft.config import explain
 from rayraft.errors import ArtifactMismatch
 from rayraft.records import Record
 
-Kind = Literal["adapter", "raft", "eval", "router", "refresh", "comparison", "model", "index"]
+Kind = Literal[
+    "adapter", "raft", "eval", "router", "refresh", "comparison", "model", "index", "reranker"
+]
 MANIFEST = "manifest.json"
 
 

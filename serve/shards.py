@@ -95,12 +95,12 @@ class ShardedRetriever:
 
     def __init__(self, config: RetrieverConfig, store: str, *shards: Any) -> None:
         from data_pipelines.kb import KnowledgeBase
+        from data_pipelines.open_retriever import open_reranker
         from rayraft.models.embedder import Embedder
-        from rayraft.models.reranker import Reranker
 
         name, threads = KnowledgeBase.open(store).embedder.name, config.threads
         retrieval = config.retrieval
-        reranker = Reranker.load(retrieval.reranker, threads=threads) if retrieval.rerank else None
+        reranker = open_reranker(store, retrieval, threads)
         self._config = config
         self._documents = DocumentReader(store)
         self._embedder = Embedder.load(name, threads=threads)

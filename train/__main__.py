@@ -1,12 +1,21 @@
-"""`python -m train fit|evaluate|compare|advise|refresh|mini`; Ray and torch come inside."""
+"""`python -m train fit|tune|evaluate|compare|refresh|...`; Ray and torch come inside."""
 
 from rayraft.commands import new_app
-from train import evaluate_command, fit_command, mini_command, refresh_command
+from train import (
+    evaluate_command,
+    fit_command,
+    mini_command,
+    refresh_command,
+    reranker_command,
+    tune_command,
+)
 from train.compare import advise_command
 from train.compare import command as compare_command
 
 app = new_app("Fine-tuning on Ray Train with DeepSpeed, and evaluation.")
 fit_command.register(app)
+tune_command.register(app)
+reranker_command.register(app)
 evaluate_command.register(app)
 compare_command.register(app)
 advise_command.register(app)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
-from data_pipelines.raft_reading import SPLITS, read_run
+from data_pipelines.raft_reading import read_run
 from data_pipelines.stores import store_uri
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError
 from rayraft.manifests import Manifest
@@ -21,6 +22,8 @@ from rayraft.prompts import prompt_digest
 from rayraft.records import digest
 from rayraft.tenants import check_learner, groups_of, owner_of_adapter
 from train.config import TrainConfig, deciding_settings
+from train.curve_svg import curve_svg
+from train.example_views import ExampleView, kinds, view_of
 from train.features import encode_examples
 from train.fit import FitResult, encode, fit_features
 from train.starting import starting_adapter
@@ -29,6 +32,8 @@ from train.worker import RunPlace
 logger = logging.getLogger(__name__)
 
 EXAMPLES_PER_BLOCK = 512
+PICTURE = "loss_curve.svg"
+"""The curve as a picture, beside the weights."""
 Watch = Callable[[RunPlace], None]
 """Told where the run is kept, before it begins."""
 
@@ -66,18 +71,16 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
 
     Raises:
         NotFoundError: There is no such RAFT run, or no adapter to start from.
-        ArtifactMismatch: The run was written for other prompts, or the adapter to start from
-            belongs to another base model.
+        ArtifactMismatch: The run has other prompts, or the adapter to start from another base.
         InputError: The run holds no example to train on, or what only another tenant may read.
-        ConfigError: `config.tuning` is not lora, or `config.start_from` has other `lora` settings.
+        ConfigError: `config.tuning` is not lora, `config.start_from` has other `lora` settings, or
+            the run has fewer golden passages or distractors than are asked for.
     """
     if config.tuning != "lora":
         raise ConfigError(f"tuning={config.tuning}: an adapter is lora")
     artifacts.check_name("adapter", name)
-    source = artifacts.find(store, "raft", run) if run else artifacts.latest(store, "raft")
-    made_of = artifacts.read_manifest(source)
-    if made_of.prompt_digest not in (None, prompt_digest()):
-        raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
+    source, made_of = examples_run(store, run)
+    view = view_of(config, made_of.config)
     begin = starting_adapter(store, config)
     _check_tenants(name, source, made_of, begin.ref if begin else None)
     parts = [deciding_settings(config), made_of.files, base_digest(config.base_model)]
@@ -87,7 +90,7 @@ def train_adapter(  # noqa: PLR0913 - two of them are rarely said
         return there
     if watch is not None:
         watch(place)
-    features, validation = _features(source, config)
+    features, validation = features_of(source, config, view)
     held_out = validation if validation.count() else None
     result = fit_features(config, features, place, held_out, begin.weights if begin else None)
     rows = {"rows": features.count(), "validation_rows": validation.count()}
@@ -114,6 +117,20 @@ def _check_tenants(
         check_learner(name, groups_of(tenant), begin.uri)
 
 
+def examples_run(store: str, run: str | None) -> tuple[ArtifactRef, Manifest]:
+    """The RAFT run of this name, or the newest, and its manifest.
+
+    Raises:
+        NotFoundError: There is none.
+        ArtifactMismatch: It was written for other prompts.
+    """
+    source = artifacts.find(store, "raft", run) if run else artifacts.latest(store, "raft")
+    manifest = artifacts.read_manifest(source)
+    if manifest.prompt_digest not in (None, prompt_digest()):
+        raise ArtifactMismatch(f"{source.uri}: written for other prompts; run raft again")
+    return source, manifest
+
+
 def _published(store: str, name: str, place: RunPlace) -> Trained | None:
     """What the same training had published before."""
     for ref in artifacts.listing(store, "adapter", name):
@@ -133,19 +150,20 @@ def _bound_to(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _features(
-    source: ArtifactRef, config: TrainConfig
+def features_of(
+    source: ArtifactRef, config: TrainConfig, view: ExampleView | None
 ) -> tuple[ray.data.Dataset, ray.data.Dataset]:
+    """Training rows and validation rows; these show what the run shows, whatever is trained on."""
     tables = read_run(source)
-    features, validation = (
-        encode(_examples(tables[side]), encode_examples, config) for side in SPLITS
-    )
-    rows = tables["train"].num_rows
-    expected = rows * (2 if config.method == "mixed" else 1)
+    features = encode(_examples(tables["train"]), partial(encode_examples, view=view), config)
+    validation = encode(_examples(tables["validation"]), encode_examples, config)
+    ids = tables["train"]["example_id"].to_pylist()
+    mix = config.method, config.closed_book_share, config.seed
+    expected = sum(sum(kinds(example_id, *mix)) for example_id in ids)
     made = features.count()
     if made == 0:
         raise InputError(
-            f"{source.uri}: none of {rows} training examples makes a row of method "
+            f"{source.uri}: none of {len(ids)} training examples makes a row of method "
             f"{config.method} within max_prompt_tokens={config.max_prompt_tokens} and "
             f"max_completion_tokens={config.max_completion_tokens}"
         )
@@ -167,4 +185,5 @@ def _publish(store: str, name: str, result: FitResult, manifest: Manifest) -> Ar
     with TemporaryDirectory() as folder:
         exported = result.export_to(Path(folder))
         files: dict[str, bytes | Path] = {path.name: path for path in exported.iterdir()}
+        files[PICTURE] = curve_svg(result.curve, name).encode()
         return artifacts.publish(store, "adapter", name, files, manifest)

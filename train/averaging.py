@@ -1,7 +1,9 @@
-"""The mean of a run's weights at its checkpoints: a better model than the last of them.
+"""Weights that a run's result is made of in place of its last ones, kept beside each checkpoint.
 
-Source: stochastic weight averaging, arXiv 1803.05407. The mean is kept beside each checkpoint, so
-that a resumed run goes on with it.
+The mean over the checkpoints is a better model than the last of them.
+
+Source: stochastic weight averaging, arXiv 1803.05407. Both are kept so that a
+resumed run goes on with them.
 """
 
 from pathlib import Path
@@ -9,9 +11,9 @@ from typing import Self
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-FILE = "mean.safetensors"
+FILE, BEST = "mean.safetensors", "best.safetensors"
 _COUNT = "count"
 
 
@@ -47,3 +49,21 @@ class WeightMean:
             mean.count = int(stored.metadata()[_COUNT])
             mean.tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         return mean
+
+
+class BestWeights:
+    """The weights at the lowest validation loss: whole fp32 tensors by name; empty before it."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor] | None = None) -> None:
+        self.tensors = tensors or {}
+
+    def save(self, folder: Path) -> None:
+        """Writes them into a checkpoint's folder, if there are any."""
+        if self.tensors:
+            save_file({n: t.contiguous() for n, t in self.tensors.items()}, folder / BEST)
+
+    @classmethod
+    def load(cls, folder: Path | None) -> Self:
+        """Those beside a checkpoint; none if there are none."""
+        there = folder is not None and (folder / BEST).is_file()
+        return cls(load_file(folder / BEST) if folder is not None and there else None)

@@ -5,6 +5,7 @@ communicated, no worker waits for rows that do not exist, and a run resumed with
 workers sees the same rows in the same steps. Knows nothing about tokens or models.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +95,18 @@ def plan_step(
         group = pieces[position * world_size : (position + 1) * world_size]
         micro_batches.append(group[::-1] if position % 2 else group)
     return StepPlan(micro_batches, supervised=int(lengths.supervised[rows].sum()))
+
+
+def own_batches(
+    plan: StepPlan, lengths: Lengths, world_rank: int
+) -> Iterator[tuple[IntArray, float]]:
+    """A worker's micro batches with their share of the step's answer tokens."""
+    for group in plan.micro_batches:
+        rows = group[world_rank]
+        if len(rows):
+            yield rows, float(lengths.supervised[rows].sum()) / plan.supervised
+        else:  # collectives need every worker: a row that weighs nothing
+            yield np.concatenate(group)[-1:], 0.0
 
 
 def _cut(lengths: Lengths, rows: IntArray, budget: int) -> list[IntArray]:

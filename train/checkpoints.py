@@ -62,6 +62,13 @@ def save_state(engine: Any, state: TrainState, folder: Path, writes: bool) -> No
         (folder / STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
 
 
+def resumed_step(folder: Path | None) -> int:
+    """The step after which a run goes on; 0 without a checkpoint."""
+    if folder is None:
+        return 0
+    return int(json.loads((folder / STATE).read_text(encoding="utf-8"))["step"])
+
+
 def read_state(folder: Path, fingerprint: str) -> TrainState:
     """What `save_state` wrote of the run's position.
 

@@ -5,9 +5,11 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rayraft.config import Config
+from train.worker_settings import WorkerSettings
 
 Method = Literal["sft", "raft", "mixed"]
 Precision = Literal["bf16", "fp16", "fp32"]
+Tracker = Literal["tensorboard", "mlflow"]
 
 
 class LoraSettings(Config):
@@ -24,23 +26,9 @@ class LoraSettings(Config):
     """Magnitude and direction of the weights are learned apart (arXiv 2402.09353)."""
     target_modules: str | list[str] = "all-linear"
     """Module name suffixes, or `all-linear`: every linear layer but the output head."""
-
-
-class WorkerSettings(Config):
-    """How many workers, and what each of them has."""
-
-    count: int = Field(default=2, ge=1, le=4096)
-    cpus_per_worker: float = Field(default=1.0, gt=0)
-    gpus_per_worker: float = Field(default=0.0, ge=0, le=1)
-    """At most one GPU a worker: more workers, not more GPUs per worker."""
-    threads: int = Field(default=1, ge=1, le=256)
-    """torch threads of one worker."""
-
-    @model_validator(mode="after")
-    def _gpu_is_whole(self) -> Self:
-        if self.gpus_per_worker not in (0.0, 1.0):
-            raise ValueError(f"workers.gpus_per_worker={self.gpus_per_worker}: must be 0 or 1")
-        return self
+    quantize: Literal["nf4"] | None = None
+    """nf4: the frozen base in 4 bits a weight (QLoRA, arXiv 2305.14314); needs a GPU and
+    bitsandbytes."""
 
 
 class TrainConfig(Config):
@@ -49,7 +37,15 @@ class TrainConfig(Config):
     base_model: str = Field(default="mini", min_length=1)
     """`mini`, a folder, or a model id of the hub; causal or sequence to sequence."""
     method: Method = "raft"
-    """raft: with passages. sft: closed book. mixed: both rows of every example."""
+    """raft: with passages. sft: closed book. mixed: rows of both kinds in one training."""
+    closed_book_share: float = Field(default=0.5, ge=0, le=1)
+    """mixed: this share of the rows is closed book. At 0.5 every example gives both rows; away
+    from it the rarer kind is drawn by example and seed."""
+    golden_fraction: float | None = Field(default=None, ge=0, le=1)
+    """Share of training examples that show their golden passage, at most the RAFT run's; from the
+    others it is taken away. None leaves them as they are."""
+    distractors: int | None = Field(default=None, ge=0, le=50)
+    """Distractors beside the golden passage, at most the RAFT run's. None leaves them all."""
     tuning: Literal["lora", "full"] = "lora"
     lora: LoraSettings = LoraSettings()
     start_from: str | None = Field(default=None, min_length=1)
@@ -100,6 +96,11 @@ class TrainConfig(Config):
     log_every_steps: int = Field(default=10, ge=1)
     eval_every_steps: int | None = Field(default=None, ge=1)
     """Validation loss at these steps; it is always measured at the end."""
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """Training ends after so many validations in a row without a lower loss, and its result are
+    the weights of the lowest; needs `eval_every_steps`. None trains to the end."""
+    min_improvement: float = Field(default=0.0, ge=0)
+    """A validation loss counts as lower if it is so by more than this."""
     checkpoint_every_steps: int | None = Field(default=None, ge=1)
     """None: only at the end."""
     average_from_step: int | None = Field(default=None, ge=1)
@@ -109,15 +110,31 @@ class TrainConfig(Config):
     """Restarts from the last checkpoint after a worker died; -1 is without limit."""
     collective_timeout_s: int = Field(default=300, ge=10)
     """A collective that takes longer means that a worker hangs."""
+    trackers: tuple[Tracker, ...] = ("tensorboard",)
+    """Where the curve also goes. tensorboard: event files in the run's folder. mlflow: the server
+    that MLFLOW_TRACKING_URI names; needs the package mlflow-skinny."""
 
     @model_validator(mode="after")
-    def _fields_fit_together(self) -> Self:
+    def _rows_fit_together(self) -> Self:
         if self.max_prompt_tokens + self.max_completion_tokens > self.micro_batch_tokens:
             raise ValueError(
                 f"micro_batch_tokens={self.micro_batch_tokens}: must hold one row of "
                 f"max_prompt_tokens={self.max_prompt_tokens} + "
                 f"max_completion_tokens={self.max_completion_tokens}"
             )
+        if self.closed_book_share != 0.5 and self.method != "mixed":
+            raise ValueError(f"closed_book_share={self.closed_book_share}: only for method=mixed")
+        if self.early_stopping_patience is None:
+            return self
+        if self.eval_every_steps is None or self.average_from_step is not None:
+            raise ValueError(
+                f"early_stopping_patience={self.early_stopping_patience}: needs eval_every_steps, "
+                "and average_from_step=null, which decides on the result in another way"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit_together(self) -> Self:
         if self.freeze and self.tuning == "lora":
             raise ValueError(f"freeze={self.freeze}: only for tuning=full; lora freezes the base")
         if self.start_from and self.tuning != "lora":
@@ -133,6 +150,21 @@ class TrainConfig(Config):
             raise ValueError("precision=fp16: needs workers.gpus_per_worker=1; use bf16 or fp32")
         return self
 
+    @model_validator(mode="after")
+    def _quantized_base_can_be_trained(self) -> Self:
+        if self.lora.quantize is None:
+            return self
+        needed = {
+            "tuning=lora": self.tuning == "lora",
+            "workers.gpus_per_worker=1": self.workers.gpus_per_worker == 1,
+            "precision=bf16 or fp16": self.precision != "fp32",
+            "zero_stage 1 or 2": self.zero_stage != 3,
+        }
+        lacking = [what for what, there in needed.items() if not there]
+        if lacking:
+            raise ValueError(f"lora.quantize={self.lora.quantize!r}: needs {', '.join(lacking)}")
+        return self
+
 
 FREE_SETTINGS = frozenset(
     {
@@ -143,6 +175,7 @@ FREE_SETTINGS = frozenset(
         "max_failures",
         "collective_timeout_s",
         "log_every_steps",
+        "trackers",
         "eval_every_steps",
         "checkpoint_every_steps",
     }
@@ -159,6 +192,8 @@ def deciding_settings(config: TrainConfig) -> dict[str, Any]:
     free = {*FREE_SETTINGS, "base_model"}
     if config.average_from_step is not None:
         free.remove("checkpoint_every_steps")  # it says which weights are averaged
+    if config.early_stopping_patience is not None:
+        free.remove("eval_every_steps")  # it says where training may end
     return config.model_dump(mode="json", exclude=free)
 
 

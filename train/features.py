@@ -13,6 +13,7 @@ from rayraft.models.rendering import render_completion, render_prompt
 from rayraft.prompts import Message, answer_messages, completion
 from rayraft.records import Passage, RaftExample
 from train.config import Method, TrainConfig
+from train.example_views import ExampleView, kinds, viewed
 
 IGNORED = -100
 """Label of a token that the loss does not count (PyTorch's convention)."""
@@ -37,9 +38,12 @@ class Features(TypedDict):
     labels: list[int]
 
 
-def rows_from_example(example: RaftExample, method: Method) -> Iterator[Row]:
+def rows_from_example(
+    example: RaftExample, method: Method, closed_book_share: float = 0.5, seed: int = 0
+) -> Iterator[Row]:
     """The rows that `method` makes of a RAFT example: with passages, closed book, or both."""
-    if method in ("raft", "mixed"):
+    with_passages, closed_book = kinds(example.example_id, method, closed_book_share, seed)
+    if with_passages:
         shown = _fewer_and_fewer(example)
         prompts = [answer_messages(example.question, passages) for passages in shown]
         yield {
@@ -47,7 +51,7 @@ def rows_from_example(example: RaftExample, method: Method) -> Iterator[Row]:
             "completion": example.completion,
             "alternatives": prompts[1:],
         }
-    if method in ("sft", "mixed") and example.answer:
+    if closed_book and example.answer:
         yield {
             "messages": answer_messages(example.question, []),
             "completion": completion("", example.answer),
@@ -90,14 +94,21 @@ def encode_rows(table: pa.Table, *, config: dict[str, Any]) -> pa.Table:
     return _encode(rows, settings)
 
 
-def encode_examples(table: pa.Table, *, config: dict[str, Any]) -> pa.Table:
+def encode_examples(
+    table: pa.Table, *, config: dict[str, Any], view: ExampleView | None = None
+) -> pa.Table:
     """Batch function: RAFT examples (columns of `RaftExample`) to features."""
     settings = TrainConfig(**config)
     examples = [RaftExample.model_validate(values) for values in table.to_pylist()]
-    return _encode(
-        [row for example in examples for row in rows_from_example(example, settings.method)],
-        settings,
-    )
+    share, seed = settings.closed_book_share, settings.seed
+    rows = [
+        row
+        for example in examples
+        for row in rows_from_example(
+            viewed(example, view) if view else example, settings.method, share, seed
+        )
+    ]
+    return _encode(rows, settings)
 
 
 def _encode(rows: Sequence[Row], config: TrainConfig) -> pa.Table:

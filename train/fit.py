@@ -12,13 +12,14 @@ import ray.data
 import ray.train
 import ray.train.torch
 
-from rayraft.errors import InputError
+from rayraft.errors import ConfigError, InputError
 from train.checkpoints import STATE
 from train.config import TrainConfig
 from train.failures import NoRetryOfOwnErrors, own_errors
 from train.features import Row, encode_rows
 from train.loop import Point
 from train.worker import EXPORT, RunPlace, train_worker
+from train.worker_settings import WorkerSettings
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ def fit_rows(
     )
 
 
-def fit_features(
+def fit_features(  # noqa: PLR0913 - the last two are rarely said
     config: TrainConfig,
     features: ray.data.Dataset,
     place: RunPlace,
     validation: ray.data.Dataset | None = None,
     start: bytes | None = None,
+    callbacks: Sequence[ray.train.UserCallback] = (),
 ) -> FitResult:
     """Trains on encoded rows (columns of `features.FEATURES`).
 
@@ -71,12 +73,14 @@ def fit_features(
         place: Where the run is kept.
         validation: Held-out rows.
         start: An adapter's safetensors file that training begins with.
+        callbacks: Ray Train's, told of each checkpoint.
 
     Raises:
-        ConfigError: A setting does not fit the model.
+        ConfigError: A setting does not fit the model, or early stopping has no validation rows.
         ArtifactMismatch: The run's checkpoint, or a worker's model, is another one, or `start` does
             not fit the model.
     """
+    _check_validation(config, validation)
     # Every worker sees all rows and computes the same plan of them: what a step computes then
     # depends neither on the number of workers nor on who died. The blocks travel as references.
     blocks = {
@@ -84,24 +88,17 @@ def fit_features(
         "validation": validation.to_arrow_refs() if validation is not None else [],
         "start": [ray.put(start)] if start is not None else [],
     }
-    workers = config.workers
-    resources = {"CPU": workers.cpus_per_worker}
-    if workers.gpus_per_worker:
-        resources["GPU"] = workers.gpus_per_worker
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
         train_loop_config={"config": config.model_dump(), "place": asdict(place), "blocks": blocks},
         torch_config=ray.train.torch.TorchConfig(timeout_s=config.collective_timeout_s),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=workers.count,
-            use_gpu=bool(workers.gpus_per_worker),
-            resources_per_worker=resources,
-        ),
+        scaling_config=_scaling(config.workers),
         run_config=ray.train.RunConfig(
             name=place.name,
             storage_path=place.storage,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-            callbacks=[NoRetryOfOwnErrors()],  # type: ignore[list-item]  # typed for the old API
+            # Typed for the old API.
+            callbacks=[NoRetryOfOwnErrors(), *callbacks],  # type: ignore[list-item]
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
         ),
@@ -112,6 +109,26 @@ def fit_features(
     with result.checkpoint.as_directory() as folder:
         state = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))
     return FitResult(dict(result.metrics), state["curve"], result.checkpoint)
+
+
+def _check_validation(config: TrainConfig, validation: ray.data.Dataset | None) -> None:
+    if config.early_stopping_patience is not None and validation is None:
+        raise ConfigError(
+            f"early_stopping_patience={config.early_stopping_patience}: there are no validation "
+            "rows; write the RAFT examples with validation_fraction above 0"
+        )
+
+
+def _scaling(workers: WorkerSettings) -> ray.train.ScalingConfig:
+    resources = {"CPU": workers.cpus_per_worker}
+    if workers.gpus_per_worker:
+        resources["GPU"] = workers.gpus_per_worker
+    count = (workers.least, workers.most) if workers.is_elastic else workers.least
+    return ray.train.ScalingConfig(
+        num_workers=count,  # type: ignore[arg-type]  # typed for the old API
+        use_gpu=bool(workers.gpus_per_worker),
+        resources_per_worker=resources,
+    )
 
 
 def encode(

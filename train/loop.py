@@ -17,8 +17,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from train import batching
 from train.answer_loss import answer_loss, keeps_logits
-from train.batching import IntArray, StepPlan, epoch_batches, plan_step, steps_per_epoch
+from train.batching import IntArray, StepPlan, own_batches, plan_step, steps_per_epoch
 from train.checkpoints import (
     TrainState,
     create_moments,
@@ -27,11 +28,14 @@ from train.checkpoints import (
     read_state,
 )
 from train.config import TrainConfig, learning_rate
+from train.early_stopping import Standing, standing
 from train.engine import start_engine
 from train.rows import EncodedRows
 
 logger = logging.getLogger(__name__)
 
+NOTICE_EVERY_S = 2.0
+"""Seconds between two looks for a notice of preemption; each is a round trip of every worker."""
 Point = dict[str, float]
 """One point of the loss curve: `step` and `loss` with speed, or `step` and `validation_loss`."""
 
@@ -68,6 +72,10 @@ class Hooks:
     on_point: Callable[[Point], None]
     on_checkpoint: Callable[[Point, TrainState, Any], None]
     """(metrics, state, engine)"""
+    on_best: Callable[[Any], None] = lambda engine: None
+    """(engine) after the lowest validation loss so far, where training may stop early"""
+    is_preempted: Callable[[], bool] = lambda: False
+    """Whether a worker's node is about to be taken away, as was not known before"""
 
 
 @dataclass
@@ -109,6 +117,7 @@ class _Loop:
         self.step, self.total_steps = state.step, state.total_steps
         self.curve = list(state.curve)
         self.meter = _Meter()
+        self._notice_every = 1
         self._keeps = task.rows.causal and keeps_logits(task.model)
 
     def run(self) -> None:
@@ -122,8 +131,12 @@ class _Loop:
                 self._log()
             if last or _due(self.step, self.config.eval_every_steps):
                 self._validate()
-            if last or _due(self.step, self.config.checkpoint_every_steps):
+                last = self._has_stalled() or last
+            due = last or _due(self.step, self.config.checkpoint_every_steps)
+            if due or (_due(self.step, self._notice_every) and self.hooks.is_preempted()):
                 self._checkpoint()
+            if last:
+                break
 
     def _plans(self) -> Iterator[StepPlan]:
         lengths, config = self.task.rows.lengths, self.config
@@ -132,14 +145,16 @@ class _Loop:
         for step in range(self.step, self.total_steps):
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
-                batches = epoch_batches(lengths, config.global_batch_size, config.seed, epoch)
+                batches = batching.epoch_batches(
+                    lengths, config.global_batch_size, config.seed, epoch
+                )
             rows = batches[step % per_epoch]
             yield plan_step(lengths, rows, config.micro_batch_tokens, self.world.size)
 
     def _train_step(self, plan: StepPlan) -> None:
         self.engine.train()
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 4099 + self.world.world_rank)
-        for rows, weight in self._mine(self.task.rows, plan):
+        for rows, weight in own_batches(plan, self.task.rows.lengths, self.world.world_rank):
             loss = self._forward(self.task.rows, rows)
             # DeepSpeed averages gradients over the workers; this makes the sum over all micro
             # batches of all workers the mean over the step's answer tokens.
@@ -152,16 +167,6 @@ class _Loop:
         self.engine.step()
         self.meter.steps += 1
 
-    def _mine(self, source: EncodedRows, plan: StepPlan) -> Iterator[tuple[IntArray, float]]:
-        """This worker's micro batches with their share of the step's answer tokens."""
-        supervised = source.lengths.supervised
-        for group in plan.micro_batches:
-            rows = group[self.world.world_rank]
-            if len(rows):
-                yield rows, float(supervised[rows].sum()) / plan.supervised
-            else:  # collectives need every worker: a row that weighs nothing
-                yield np.concatenate(group)[-1:], 0.0
-
     def _forward(self, source: EncodedRows, rows: IntArray) -> torch.Tensor:
         device = self.engine.device
         batch = source.batch(rows).items()
@@ -173,8 +178,8 @@ class _Loop:
 
     def _log(self) -> None:
         seconds = time.perf_counter() - self.meter.started
-        sums = torch.tensor([float(self.meter.loss), float(self.meter.tokens)], dtype=torch.float64)
-        loss, tokens = self._all_sum(sums)
+        own = [float(self.meter.loss), float(self.meter.tokens), seconds / self.world.size]
+        loss, tokens, seconds = self._all_sum(torch.tensor(own, dtype=torch.float64))
         point = {
             "step": float(self.step),
             "total_steps": float(self.total_steps),
@@ -187,6 +192,8 @@ class _Loop:
         if not math.isfinite(point["loss"]):
             raise FloatingPointError(f"step {self.step}: the loss is {point['loss']}")
         self._add(point)
+        # The same on all workers, as the look for a notice waits for all of them.
+        self._notice_every = max(1, round(NOTICE_EVERY_S / point["step_s"]))
         self.meter = _Meter()
 
     @torch.no_grad()
@@ -199,12 +206,27 @@ class _Loop:
         budget = self.config.micro_batch_tokens
         plan = plan_step(rows.lengths, np.arange(len(rows)), budget, self.world.size)
         loss = torch.zeros((), dtype=torch.float64)
-        for indices, weight in self._mine(rows, plan):
+        for indices, weight in own_batches(plan, rows.lengths, self.world.world_rank):
             loss = loss + self._forward(rows, indices).double() * weight
         (total,) = self._all_sum(loss.reshape(1))
         self._add({"step": float(self.step), "validation_loss": total})
         # The steps since the last point keep their time: only this pause is not theirs.
         self.meter.started += time.perf_counter() - began
+
+    def _has_stalled(self) -> bool:
+        """Whether training ends here; hands out the weights if they are the best so far."""
+        found, patience = self._standing(), self.config.early_stopping_patience
+        if found is not None and found.since == 0:
+            self.hooks.on_best(self.engine)
+        if found is None or patience is None or found.since < patience:
+            return False
+        self.total_steps = self.step
+        return True
+
+    def _standing(self) -> Standing | None:
+        if self.config.early_stopping_patience is None:
+            return None
+        return standing(self.curve, self.config.min_improvement)
 
     def _all_sum(self, sums: torch.Tensor) -> list[float]:
         sums = sums.to(self.engine.device)
@@ -218,6 +240,8 @@ class _Loop:
     def _checkpoint(self) -> None:
         state = TrainState(self.step, self.total_steps, self.task.fingerprint, self.curve)
         metrics = {key: value for point in self.curve for key, value in point.items()}
+        if (found := self._standing()) is not None:
+            metrics |= {"best_step": float(found.step), "validation_loss": found.loss}
         self.hooks.on_checkpoint(metrics, state, self.engine)
 
 

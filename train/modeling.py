@@ -1,5 +1,6 @@
 """The model as it is trained: what is frozen, adapters, and the files of the result."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -7,13 +8,47 @@ from typing import Any, cast
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load, save_file
+from transformers import BitsAndBytesConfig
 
 from rayraft.errors import ConfigError
 from rayraft.models.adapters import CONFIG as ADAPTER_CONFIG
 from rayraft.models.adapters import WEIGHTS as ADAPTER_WEIGHTS
 from rayraft.models.adapters import put_weights
-from rayraft.models.base import BaseModel, load_base
+from rayraft.models.base import DTYPES, BaseModel, load_base
 from train.config import TrainConfig
+
+
+def load_to_train(config: TrainConfig) -> BaseModel:
+    """The base model; quantized on this worker's GPU where the configuration asks for it.
+
+    Raises:
+        ConfigError: It asks for it, and there is no GPU or no bitsandbytes.
+    """
+    if config.lora.quantize is None:
+        return load_base(config.base_model, config.precision)
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"lora.quantize={config.lora.quantize!r}: this worker sees no CUDA device"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"lora.quantize={config.lora.quantize!r}: needs bitsandbytes; "
+            "pip install 'rayraft[qlora]' on the workers"
+        )
+    return load_base(config.base_model, config.precision, quantization(config))
+
+
+def quantization(config: TrainConfig) -> BitsAndBytesConfig:
+    """4 bits a weight in blocks whose scales are themselves in 8 bits; arithmetic in `precision`.
+
+    Source: QLoRA, arXiv 2305.14314, section 3.
+    """
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type=config.lora.quantize,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=DTYPES[config.precision],
+    )
 
 
 def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:

@@ -1,17 +1,17 @@
 """Whether the cluster can hold the workers of a training."""
 
 from data_pipelines.resources import require
-from train.config import WorkerSettings
+from train.worker_settings import WorkerSettings
 
 
 def check_resources(workers: WorkerSettings) -> None:
-    """Compares what the workers need with what there is.
+    """Compares what the workers need (of a range, the fewest) with what there is.
 
     Raises:
         ConfigError: This machine alone is the cluster and is too small.
     """
     require(
         f"workers.count={workers.count}",
-        cpus=workers.count * workers.cpus_per_worker,
-        gpus=workers.count * workers.gpus_per_worker,
+        cpus=workers.least * workers.cpus_per_worker,
+        gpus=workers.least * workers.gpus_per_worker,
     )

@@ -1,5 +1,6 @@
 """The loss curve of a running training, read from its file while Ray Train works."""
 
+import datetime
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -40,10 +41,15 @@ def _follow(path: Path, progress: Advance, ended: threading.Event) -> None:
         last = ended.wait(POLL_S)
         point = last_training_point(path)
         if point is not None:
-            detail = f"loss {point['loss']:.3f}, {point['tokens_per_s']:,.0f} tokens/s"
-            progress(int(point["step"]), int(point["total_steps"]), detail)
+            progress(int(point["step"]), int(point["total_steps"]), detail(point))
         if last:
             return
+
+
+def detail(point: dict[str, float]) -> str:
+    """Loss, speed and the time that is left, in a few words."""
+    left = datetime.timedelta(seconds=round(point["eta_s"]))
+    return f"loss {point['loss']:.3f}, {point['tokens_per_s']:,.0f} tokens/s, {left} left"
 
 
 def last_training_point(path: Path) -> dict[str, float] | None:

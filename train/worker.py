@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,15 +19,16 @@ import torch.distributed as dist
 from transformers.utils.logging import disable_progress_bar
 
 from rayraft.errors import ArtifactMismatch
-from rayraft.models.base import BaseModel, base_digest, load_base
+from rayraft.models.base import BaseModel, base_digest
 from rayraft.records import digest
-from train.averaging import WeightMean
-from train.checkpoints import TrainState, gather_weights, save_state
+from train.averaging import BestWeights, WeightMean
+from train.checkpoints import TrainState, gather_weights, resumed_step, save_state
 from train.config import TrainConfig, deciding_settings
 from train.features import FEATURES
 from train.loop import Hooks, Point, Task, World, run
-from train.modeling import begin_with, export_model, prepare_model
+from train.modeling import begin_with, export_model, load_to_train, prepare_model
 from train.rows import EncodedRows
+from train.trackers import Tracker, tracking
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     _quiet()
-    base = load_base(config.base_model, config.precision)
+    base = load_to_train(config)
     causal = not base.is_encoder_decoder
     pad = int(base.tokenizer.pad_token_id or 0)
     rows = EncodedRows(_table(settings["blocks"]["train"]), pad, causal, config.packing)
@@ -60,11 +62,18 @@ def train_worker(settings: dict[str, Any]) -> None:
     place = RunPlace(**settings["place"])
     with ExitStack() as stack:
         checkpoint = ray.train.get_checkpoint()
-        folder = stack.enter_context(checkpoint.as_directory()) if checkpoint else None
-        mean = WeightMean.load(Path(folder) if folder else None)
+        folder = Path(stack.enter_context(checkpoint.as_directory())) if checkpoint else None
+        kept = _Kept(WeightMean.load(folder), BestWeights.load(folder))
+        run_folder = Path(place.storage) / place.name
+        trackers: list[Tracker] = []
+        if world.is_first:
+            at = resumed_step(folder)
+            trackers = stack.enter_context(tracking(config, run_folder, place.name, at))
         hooks = Hooks(
-            on_point=lambda point: _show(point, place, world),
-            on_checkpoint=partial(_report, mean=mean, config=config),
+            on_point=lambda point: _show(point, place, world, trackers),
+            on_checkpoint=partial(_report, kept=kept, config=config),
+            on_best=partial(_keep_best, kept=kept),
+            is_preempted=_Notices(),
         )
         task = Task(
             config,
@@ -72,13 +81,43 @@ def train_worker(settings: dict[str, Any]) -> None:
             rows,
             EncodedRows(validation, pad, causal, config.packing) if validation.num_rows else None,
             fingerprint,
-            Path(folder) if folder else None,
+            folder,
         )
         run(task, world, hooks)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Weights that the first worker keeps for the result."""
+
+    mean: WeightMean
+    best: BestWeights
+
+
+class _Notices:
+    """Whether Ray says that nodes of this run are about to be taken away. Collective."""
+
+    def __init__(self) -> None:
+        self._known: list[str] = []
+
+    def __call__(self) -> bool:
+        info = ray.train.get_preemption_info()
+        leaving = info.preempted_node_ids if info else []
+        is_news = leaving != self._known and bool(leaving)
+        self._known = leaving
+        if is_news:
+            logger.warning("%d nodes are about to be taken away: checkpoint", len(leaving))
+        return is_news
+
+
+def _keep_best(engine: Any, kept: _Kept) -> None:
+    weights = gather_weights(engine)
+    if ray.train.get_context().get_world_rank() == 0:
+        kept.best.tensors = weights
+
+
 def _report(
-    metrics: Point, state: TrainState, engine: Any, mean: WeightMean, config: TrainConfig
+    metrics: Point, state: TrainState, engine: Any, kept: _Kept, config: TrainConfig
 ) -> None:
     is_first = ray.train.get_context().get_world_rank() == 0
     averaged = config.average_from_step is not None and state.step >= config.average_from_step
@@ -87,12 +126,14 @@ def _report(
         folder = Path(name)
         save_state(engine, state, folder, writes=is_first)
         weights = gather_weights(engine) if averaged or last else {}
+        if is_first:
+            kept.best.save(folder)
         if averaged and is_first:
-            mean.add(weights)
-            mean.save(folder)
+            kept.mean.add(weights)
+            kept.mean.save(folder)
         if last and is_first:
             (folder / EXPORT).mkdir()
-            made = mean.tensors if averaged else weights
+            made = kept.best.tensors or (kept.mean.tensors if averaged else weights)
             export_model(engine.module, made, config, folder / EXPORT)
         checkpoint = ray.train.Checkpoint.from_directory(folder) if is_first else None
         ray.train.report(metrics, checkpoint=checkpoint)
@@ -108,7 +149,7 @@ def _quiet() -> None:
     warnings.simplefilter("ignore", FutureWarning)  # torch's, about names that DeepSpeed uses
 
 
-def _show(point: Point, place: RunPlace, world: World) -> None:
+def _show(point: Point, place: RunPlace, world: World, trackers: Sequence[Tracker] = ()) -> None:
     if not world.is_first:
         return
     logger.info(" ".join(f"{key}={value:.6g}" for key, value in point.items()))
@@ -116,6 +157,8 @@ def _show(point: Point, place: RunPlace, world: World) -> None:
     if folder.is_dir():  # a bucket has the curve in its checkpoints only
         with (folder / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
+    for tracker in trackers:
+        tracker.add(point)
 
 
 def _fingerprint(config: TrainConfig, rows: EncodedRows) -> str:

@@ -77,8 +77,13 @@ def is_encoder_decoder(base_model: str) -> bool:
     return bool(read_config(base_folder(base_model)).is_encoder_decoder)
 
 
-def load_base(base_model: str, dtype: str) -> BaseModel:
-    """Model and tokenizer on the CPU, weights in `dtype`.
+def load_base(base_model: str, dtype: str, quantization: Any = None) -> BaseModel:
+    """Model and tokenizer on the CPU, weights in `dtype`; quantized ones on the current GPU.
+
+    Args:
+        base_model: `mini`, a folder or a model id.
+        dtype: Of the weights, or of those that are not quantized.
+        quantization: A quantization configuration of Transformers.
 
     Raises:
         InputError: The folder holds no model that Transformers knows.
@@ -92,7 +97,11 @@ def load_base(base_model: str, dtype: str) -> BaseModel:
     auto: Any = auto_class(config)
     try:
         # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.
-        model = auto.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True)
+        options: dict[str, Any] = {"dtype": DTYPES[dtype], "use_safetensors": True}
+        if quantization is not None:
+            device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+            options |= {"quantization_config": quantization, "device_map": {"": device}}
+        model = auto.from_pretrained(folder, **options)
     except (OSError, ValueError) as exc:
         reason = " ".join(str(exc).split())[:300]
         raise InputError(f"base model {base_model!r}: cannot be loaded: {reason}") from exc

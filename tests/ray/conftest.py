@@ -1,11 +1,16 @@
 """What the slow tests share: one local Ray for the whole session."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from train.loop import World
 
 HERE = Path(__file__).parent
 
@@ -37,3 +42,25 @@ def ray_cluster() -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator["World"]:
+    """A gloo group of this process, without Ray."""
+    import torch.distributed as dist
+
+    before = dict(os.environ)
+    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+    store = dist.FileStore(  # type: ignore[attr-defined]  # documented, not exported
+        str(tmp_path_factory.mktemp("group") / "store"), 1
+    )
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    from train.loop import World
+
+    yield World(world_rank=0, size=1)
+    dist.destroy_process_group()
+    from deepspeed.comm import comm
+
+    comm.cdb = None  # it would take the next module's group for this one
+    os.environ.clear()
+    os.environ.update(before)

@@ -59,7 +59,11 @@ def encoded(config: TrainConfig, seed: int = 0) -> EncodedRows:
 
 
 def train(
-    config: TrainConfig, world: World, states: Path | None = None, resume: Path | None = None
+    config: TrainConfig,
+    world: World,
+    states: Path | None = None,
+    resume: Path | None = None,
+    hooks: dict[str, Any] | None = None,
 ) -> Outcome:
     points: list[Point] = []
 
@@ -71,7 +75,7 @@ def train(
 
     model = prepare_model(load_base(config.base_model, config.precision), config)
     task = Task(config, model, encoded(config), encoded(config, seed=1), "print", resume)
-    engine = run(task, world, Hooks(points.append, keep))
+    engine = run(task, world, Hooks(points.append, keep, **(hooks or {})))
     return Outcome(
         losses=[point["loss"] for point in points if "loss" in point],
         validation=[point["validation_loss"] for point in points if "validation_loss" in point],

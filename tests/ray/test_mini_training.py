@@ -16,7 +16,7 @@ from rayraft.mini.tokenizer import build_tokenizer
 from rayraft.models.model_manifest import verify_model
 from rayraft.models.reranker import Reranker
 from rayraft.prompts import BEGIN_QUOTE, completion, parse_answer
-from train.config import TrainConfig, WorkerSettings
+from train.config import TrainConfig
 from train.features import Row
 from train.mini import mixture_rows, train_mini
 from train.mini_config import (
@@ -30,6 +30,7 @@ from train.mini_config import (
 )
 from train.mini_manifest import data_digest
 from train.near_passages import NearPassages
+from train.worker_settings import WorkerSettings
 
 TOWNS = ["Hue", "Vinh", "Sapa", "Hanoi", "Dalat", "Hoian", "Cantho", "Bentre"]
 ALL_TASKS: dict[Task, float] = {

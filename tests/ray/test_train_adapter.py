@@ -61,7 +61,8 @@ def test_adapter_is_published_once_bound_to_its_making_and_usable(
     trained = train_adapter(store, config, "support")
     assert trained.ref.artifact_id == "support-v1"
     manifest = fetch(trained.ref, tmp_path)
-    assert sorted(manifest.files) == ["adapter_config.json", "adapter_model.safetensors"]
+    files = ["adapter_config.json", "adapter_model.safetensors", "loss_curve.svg"]
+    assert sorted(manifest.files) == files
     assert (manifest.kb_version, manifest.data_digest) == (5, "dd")
     assert manifest.base_digest == base_digest(base)
     assert manifest.prompt_digest == prompt_digest()

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from train.averaging import WeightMean
 from train.config import TrainConfig
 from train.fit import FitResult, fit_rows
 from train.loop import World
+from train.trackers import Tracker
 from train.worker import CURVE, RunPlace
 
 STEPS = 12
+SNAPSHOT = "checkpoint_manager_snapshot*"
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
@@ -67,17 +69,19 @@ def undisturbed(ray_cluster: None, base: str, storage: str) -> FitResult:
     return fit_rows(settings(base), rows, RunPlace(storage, "undisturbed"), held_out)
 
 
-def dying_worker(flag: Path, folder: Path) -> Callable[[dict[str, Any]], None]:
-    """The worker loop, in which worker 1 is killed once, after step 6."""
-    show = train.worker._show
+def dying_worker(flag: Path, folder: Path, step: int = 6) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, in which worker 1 is killed once, after a step."""
+    show, began = train.worker._show, time.time()
 
-    def show_or_die(point: dict[str, float], place: RunPlace, world: World) -> None:
-        show(point, place, world)
-        if point["step"] != 6 or flag.exists():
+    def show_or_die(
+        point: dict[str, float], place: RunPlace, world: World, trackers: Sequence[Tracker] = ()
+    ) -> None:
+        show(point, place, world, trackers)
+        if point["step"] != step or flag.exists():
             return
         deadline = time.monotonic() + 120
         # Ray's controller takes note of a checkpoint some seconds after the worker made it.
-        while not list(folder.glob("checkpoint_manager_snapshot*")):
+        while not any(p.stat().st_mtime > began for p in folder.glob(SNAPSHOT)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         if world.world_rank == 1:
@@ -128,7 +132,7 @@ def losses(result: FitResult) -> list[float]:
 
 
 def test_result_has_metrics_curve_and_a_loadable_model(
-    undisturbed: FitResult, tmp_path: Path
+    undisturbed: FitResult, storage: str, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -136,6 +140,8 @@ def test_result_has_metrics_curve_and_a_loadable_model(
     assert losses(undisturbed)[-1] < losses(undisturbed)[0]
     assert undisturbed.metrics["step"] == STEPS
     assert undisturbed.metrics["validation_loss"] > 0
+    events = (Path(storage) / "undisturbed" / "tensorboard").glob("events.out.tfevents.*")
+    assert sum(path.stat().st_size for path in events) > 500
     folder = undisturbed.export_to(tmp_path)
     AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSeq2SeqLM.from_pretrained(folder)
@@ -147,7 +153,8 @@ def test_result_has_metrics_curve_and_a_loadable_model(
 def test_an_averaged_run_gives_the_mean_of_its_checkpoints(
     undisturbed: FitResult, base: str, storage: str, tmp_path: Path
 ) -> None:
-    config = settings(base, "average_from_step=8")
+    # Of a range of workers, which makes no other result.
+    config = settings(base, "average_from_step=8", "workers.count=1..2")
     averaged = fit_rows(config, copying_rows(60), RunPlace(storage, "averaged"))
     assert_same_end(averaged, undisturbed)  # training itself goes on from the last weights
     folders = (Path(storage) / "averaged").glob("checkpoint_2*/state.safetensors")
@@ -187,17 +194,20 @@ def test_run_goes_on_after_a_killed_worker(
     assert_same_end(disturbed, undisturbed)
 
 
-def test_another_number_of_workers_goes_on_where_a_failed_run_stopped(
+def test_three_workers_and_then_one_go_on_where_two_stopped(
     undisturbed: FitResult, base: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = dying_worker(Path(storage) / "killed-2", Path(storage) / "failed")
     place, rows = RunPlace(storage, "failed"), copying_rows(60)
-    with monkeypatch.context() as patch:
-        patch.setattr(train.fit, "train_worker", worker)
-        with pytest.raises(ray.train.TrainingFailedError):
-            fit_rows(settings(base, "max_failures=0"), rows, place)
+    three = ("workers.count=3", "workers.cpus_per_worker=0.5")
+    for step, workers in ((6, ()), (10, three)):
+        flag, folder = Path(storage) / f"killed-{step}", Path(storage) / "failed"
+        with monkeypatch.context() as patch:
+            patch.setattr(train.fit, "train_worker", dying_worker(flag, folder, step))
+            with pytest.raises(ray.train.TrainingFailedError):
+                fit_rows(settings(base, "max_failures=0", *workers), rows, place)
     finished = fit_rows(settings(base, "workers.count=1"), rows, place)
-    assert steps_logged(storage, "failed") == [*range(1, 7), *range(5, STEPS + 1)]
+    steps = [*range(1, 7), *range(5, 11), *range(9, STEPS + 1)]
+    assert steps_logged(storage, "failed") == steps
     assert losses(finished) == pytest.approx(losses(undisturbed), abs=2e-4)
     assert_same_end(finished, undisturbed)
 

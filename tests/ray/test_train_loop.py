@@ -1,14 +1,11 @@
 """The loop in this process: DeepSpeed over a group of one worker, tiny models, no Ray."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file
 
 import train.loop as train_loop
@@ -27,21 +24,6 @@ from train.checkpoints import read_state
 from train.loop import Hooks, Point, Task, World, run
 from train.modeling import prepare_model, set_dropout
 from train.rows import EncodedRows
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A gloo group of this process."""
-    before = dict(os.environ)
-    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
-    store = dist.FileStore(  # type: ignore[attr-defined]  # documented, not exported
-        str(tmp_path_factory.mktemp("group") / "store"), 1
-    )
-    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield World(world_rank=0, size=1)
-    dist.destroy_process_group()
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +68,7 @@ def test_zero_stages_train_the_same(alone: World, bases: dict[str, str], stage: 
         ["zero_stage=2", "precision=bf16"],
         ["zero_stage=3", "precision=bf16"],
         ["zero_stage=1", "precision=bf16", "tuning=lora", "lora.r=4"],
+        ["zero_stage=3", "precision=bf16", "tuning=lora", "lora.r=4"],
     ],
     ids=" ".join,
 )

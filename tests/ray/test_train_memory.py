@@ -4,9 +4,10 @@ import pytest
 
 from rayraft.errors import ConfigError
 from rayraft.models.base import load_base
-from train.config import LoraSettings, TrainConfig, WorkerSettings
+from train.config import LoraSettings, TrainConfig
 from train.memory import ParameterCounts, count_parameters, memory_lines, model_states
 from train.modeling import prepare_model
+from train.worker_settings import WorkerSettings
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,26 @@ def test_bytes_a_trained_parameter_by_stage_as_in_the_paper() -> None:
     assert states(lora, zero_stage=1) == (202 + 4 + 12 / 4, 0)
 
 
+def test_a_quantized_base_takes_half_a_byte_a_weight() -> None:
+    full = ParameterCounts(1_001_000, 1_000)
+    quantized = ParameterCounts(1_001_000, 1_000, quantized=1_000_000)
+    config = TrainConfig()
+    saved = model_states(full, config).device - model_states(quantized, config).device
+    assert saved == pytest.approx(1_000_000 * (2 - 4.127 / 8))
+
+
+def test_checkpointing_keeps_less_and_activations_grow_with_the_batch() -> None:
+    small, large = (count_parameters(TrainConfig(micro_batch_tokens=n)) for n in (2048, 4096))
+    saving = count_parameters(TrainConfig(gradient_checkpointing=True))
+    assert small.activations is not None
+    assert large.activations == 2 * small.activations
+    assert saving.activations is not None
+    assert saving.activations < large.activations / 3
+
+
 def test_people_see_counts_and_gib() -> None:
-    first, second = memory_lines(TrainConfig())
+    first, second, third = memory_lines(TrainConfig())
     assert first.startswith("parameters") and "of them trained" in first
     assert "GiB a worker" in second
-    assert len(memory_lines(TrainConfig(offload=True))) == 3
+    assert "in all" in third
+    assert len(memory_lines(TrainConfig(offload=True))) == 4

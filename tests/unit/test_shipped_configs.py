@@ -13,6 +13,7 @@ from train.config import TrainConfig
 from train.evaluate_config import EvaluateConfig
 from train.mini_config import MiniTraining
 from train.refresh_config import RefreshConfig
+from train.tune_config import TuneConfig
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("rayraft", "data_pipelines", "train", "serve")
@@ -24,6 +25,7 @@ CLASSES: dict[str, type[Config]] = {
     "train/evaluate": EvaluateConfig,
     "train/mini": MiniTraining,
     "train/refresh": RefreshConfig,
+    "train/tune": TuneConfig,
     "train/": TrainConfig,
 }
 """By the beginning of the path; the first that fits."""

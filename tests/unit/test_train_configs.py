@@ -35,6 +35,12 @@ def test_shipped_configurations_are_valid_and_survive_the_way_to_the_worker(path
         ("freeze=[encoder]", "only for tuning=full"),
         ("zero_stage=0", "zero_stage=0: needs precision=fp32"),
         ("precision=fp16", "needs workers.gpus_per_worker=1"),
+        ("workers.count=3..2", "must be within 1 to 4096, as N or N..M"),
+        ("workers.count=2-4", "must be within 1 to 4096, as N or N..M"),
+        ("workers={count: 1..2, cpus_per_worker: 0.5}", "must be whole for workers.count=1..2"),
+        ("lora.quantize=nf4", "needs workers.gpus_per_worker=1"),
+        ("closed_book_share=0.3", "only for method=mixed"),
+        ("early_stopping_patience=2", "needs eval_every_steps"),
     ],
 )
 def test_wrong_values_are_one_line_that_names_the_field(override: str, said: str) -> None:
@@ -87,3 +93,21 @@ def test_shortest_runs_have_a_rate_too(total: int) -> None:
 def test_a_run_is_another_run_only_by_what_its_steps_compute(override: str, decides: bool) -> None:
     other = deciding_settings(load(TrainConfig, None, [override]))
     assert (other != deciding_settings(TrainConfig())) is decides
+
+
+def test_a_range_of_workers_has_two_ends_and_a_number_is_both() -> None:
+    fixed, elastic = (
+        load(TrainConfig, None, [f"workers.count={count}"]).workers for count in ("3", "2..8")
+    )
+    assert (fixed.least, fixed.most, fixed.is_elastic) == (3, 3, False)
+    assert (elastic.least, elastic.most, elastic.is_elastic) == (2, 8, True)
+
+
+def test_when_training_may_end_decides_where_it_is_looked_at() -> None:
+    often, seldom = (
+        load(TrainConfig, None, [f"eval_every_steps={n}", "early_stopping_patience=2"])
+        for n in (5, 50)
+    )
+    assert deciding_settings(often) != deciding_settings(seldom)
+    free = [load(TrainConfig, None, [f"eval_every_steps={n}"]) for n in (5, 50)]
+    assert deciding_settings(free[0]) == deciding_settings(free[1])

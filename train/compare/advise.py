@@ -138,7 +138,7 @@ def _cost(figures: Mapping[str, Mapping[str, Any]], config: CompareConfig) -> st
             continue
         seconds = mean_seconds(figures[title]) * STEP_OVER_ANSWER
         rows = settings.max_steps * settings.global_batch_size
-        minutes = rows * seconds / settings.workers.count / 60
+        minutes = rows * seconds / settings.workers.least / 60
         found.append(f"{name} about {minutes:.0f} min for {settings.max_steps} steps")
     return f"training on this machine, roughly: {', '.join(found) or 'set max_steps to be told'}"
 

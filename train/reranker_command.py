@@ -1,0 +1,85 @@
+"""`python -m train reranker`, `rayraft train-reranker`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rayraft.commands import clear_errors
+
+if TYPE_CHECKING:
+    from train.reranker import TrainedReranker
+
+EPILOG = (
+    "Examples: `python -m train reranker --store .rayraft/store`\n\n"
+    "`python -m train reranker --store .rayraft/store --questions questions.jsonl --name support "
+    "negatives=7 train.epochs=2`\n\n"
+    "then `rayraft serve --store .rayraft/store retriever.retrieval.rerank=20 "
+    "retriever.retrieval.reranker=support-v1`"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to an application."""
+    app.command(name="reranker", epilog=EPILOG)(clear_errors(reranker))
+
+
+def reranker(  # noqa: PLR0913 - each parameter is an option
+    store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
+    run: Annotated[str | None, typer.Option(help="RAFT run; the newest without.")] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="JSONL of people's questions with gold_ids, in place of a RAFT run."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the reranker.")] = "reranker",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster; RAY_ADDRESS or this machine without.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
+) -> None:
+    """Trains the reranker on a store's own questions and publishes it.
+
+    Wrong passages are those that hybrid search returns for a question and that do not answer it.
+    """
+    from rayraft.config import load
+    from rayraft.questions import read_questions
+    from train.reranker_config import RerankerConfig
+
+    settings = load(RerankerConfig, config, overrides or ())
+    from data_pipelines.progress import progress_bar
+    from data_pipelines.ray_session import ray_session
+    from train.reranker import from_questions, from_raft, train_reranker
+    from train.resources import check_resources
+    from train.watching import watching
+
+    if questions is None:
+        asked = from_raft(store, run, settings)
+    else:
+        given = read_questions(questions)
+        asked = from_questions(given, f"questions/{questions.name}", settings)
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+    with ray_session():
+        check_resources(settings.train.workers)
+        with progress_bar("training steps") as advance, watching(advance) as watch:
+            trained = train_reranker(store, settings, name, asked, watch)
+    typer.echo(summary(trained))
+
+
+def summary(trained: "TrainedReranker") -> str:
+    """What a person wants to know of the reranker."""
+    metrics = trained.manifest.metrics
+    lines = [
+        f"{trained.ref.artifact_id}: {trained.ref.uri}",
+        f"made from       {', '.join(trained.manifest.made_from)}",
+        f"questions       {metrics['rows']:.0f}",
+    ]
+    if "ndcg@10_after" in metrics:
+        lines.append(
+            f"nDCG@10         {metrics['ndcg@10_before']:.4f} before, "
+            f"{metrics['ndcg@10_after']:.4f} after, on {metrics['measured']:.0f} held-out questions"
+        )
+    lines.append(f"served by       retriever.retrieval.reranker={trained.ref.artifact_id}")
+    return "\n".join(lines)

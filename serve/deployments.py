@@ -6,11 +6,13 @@ They load what they serve and translate to the handles' calls; what they compute
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from data_pipelines.published_adapters import fitting_adapters
 from rayraft.answering import (
     AdapterRef,
+    AnswerSettings,
     AskRequest,
     GeneratedPiece,
     GenerateRequest,
@@ -24,6 +26,7 @@ from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
 from serve.engine import LanguageModel, load_model
 from serve.engines import open_engine
 from serve.handles import HandleService, result_of, stream_of
+from serve.routers import RouterCatalog, following_routers
 from serve.service import Search
 
 
@@ -75,18 +78,19 @@ class Router:
         self._retriever = retriever
         self._generator = generator
         self._catalog: AdapterCatalog | None = None
+        self._routers: RouterCatalog | None = None
 
     async def answer(self, request: AskRequest) -> Answer:
         """The whole answer."""
         adapter = await self._adapter_for(request)
-        return await answer(request, self._retrieve, self._generate, adapter, self._settings)
+        settings = await self._settings_for(request, adapter)
+        return await answer(request, self._retrieve, self._generate, adapter, settings)
 
     async def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
         """Pieces of the answer's text, then the answer."""
         adapter = await self._adapter_for(request)
-        async for item in answer_stream(
-            request, self._retrieve, self._stream, adapter, self._settings
-        ):
+        settings = await self._settings_for(request, adapter)
+        async for item in answer_stream(request, self._retrieve, self._stream, adapter, settings):
             yield item
 
     async def adapters(self) -> list[str]:
@@ -100,6 +104,16 @@ class Router:
         catalog = await self._known_adapters()
         return await asyncio.to_thread(catalog.for_request, request)
 
+    async def _settings_for(
+        self, request: AskRequest, adapter: AdapterRef | None
+    ) -> AnswerSettings:
+        """With the learned router that fits, where one is needed."""
+        if request.mode != "auto" or self._routers is None:
+            return self._settings
+        adapter_id = adapter.adapter_id if adapter else None
+        learned = await asyncio.to_thread(self._routers.router, adapter_id)
+        return replace(self._settings, learned=learned)
+
     async def _known_adapters(self) -> AdapterCatalog:
         if self._catalog is None:
             base_digest: str = await result_of(self._generator.base_digest.remote())
@@ -108,6 +122,7 @@ class Router:
                 self._config.default_adapter,
                 self._config.adapter_poll_s,
             )
+            self._routers = following_routers(self._store, base_digest, self._catalog, self._config)
         return self._catalog
 
     async def _retrieve(

@@ -1,7 +1,7 @@
-"""`python -m train fit|evaluate|compare|advise|refresh|mini`; Ray and torch come inside."""
+"""`python -m train fit|evaluate|compare|advise|router|refresh|mini`; Ray, torch come inside."""
 
 from rayraft.commands import new_app
-from train import evaluate_command, fit_command, mini_command, refresh_command
+from train import evaluate_command, fit_command, mini_command, refresh_command, router_command
 from train.compare import advise_command
 from train.compare import command as compare_command
 
@@ -10,6 +10,7 @@ fit_command.register(app)
 evaluate_command.register(app)
 compare_command.register(app)
 advise_command.register(app)
+router_command.register(app)
 mini_command.register(app)
 refresh_command.register(app)
 

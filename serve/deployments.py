@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ray.util.metrics import Counter
+
+from data_pipelines.canaries import read_canary
 from data_pipelines.published_adapters import fitting_adapters
 from rayraft.answering import (
     AdapterRef,
@@ -20,12 +23,15 @@ from rayraft.answering import (
     answer,
     answer_stream,
 )
+from rayraft.errors import RayraftError
 from rayraft.records import Answer
 from serve.adapters import AdapterCatalog
+from serve.canary import CanaryShare
 from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
 from serve.engine import LanguageModel, load_model
 from serve.engines import open_engine
 from serve.handles import HandleService, result_of, stream_of
+from serve.outcomes import OutcomeCounters
 from serve.routers import RouterCatalog, following_routers
 from serve.service import Search
 
@@ -79,19 +85,35 @@ class Router:
         self._generator = generator
         self._catalog: AdapterCatalog | None = None
         self._routers: RouterCatalog | None = None
+        self._canary = CanaryShare(lambda: read_canary(store), config.adapter_poll_s)
+        self._outcomes = OutcomeCounters(Counter)
 
     async def answer(self, request: AskRequest) -> Answer:
         """The whole answer."""
         adapter = await self._adapter_for(request)
         settings = await self._settings_for(request, adapter)
-        return await answer(request, self._retrieve, self._generate, adapter, settings)
+        try:
+            given = await answer(request, self._retrieve, self._generate, adapter, settings)
+        except RayraftError:
+            self._outcomes.failed(request.mode, adapter.adapter_id if adapter else None)
+            raise
+        self._outcomes.answered(given)
+        return given
 
     async def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
         """Pieces of the answer's text, then the answer."""
         adapter = await self._adapter_for(request)
         settings = await self._settings_for(request, adapter)
-        async for item in answer_stream(request, self._retrieve, self._stream, adapter, settings):
-            yield item
+        try:
+            async for item in answer_stream(
+                request, self._retrieve, self._stream, adapter, settings
+            ):
+                if isinstance(item, Answer):
+                    self._outcomes.answered(item)
+                yield item
+        except RayraftError:
+            self._outcomes.failed(request.mode, adapter.adapter_id if adapter else None)
+            raise
 
     async def adapters(self) -> list[str]:
         """Published adapters that fit the base model."""
@@ -102,7 +124,7 @@ class Router:
         if request.mode not in ("raft", "auto", "blend"):
             return None
         catalog = await self._known_adapters()
-        return await asyncio.to_thread(catalog.for_request, request)
+        return await asyncio.to_thread(self._canary.choose, request, catalog.for_request)
 
     async def _settings_for(
         self, request: AskRequest, adapter: AdapterRef | None

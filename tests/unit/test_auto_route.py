@@ -40,7 +40,9 @@ class Seams:
         self.ks.append(k)
         return Retrieved(self.found[:k], 7)
 
-    async def generate(self, messages, adapter, max_new_tokens):
+    async def generate(self, request):
+        (view,) = request.views
+        messages, adapter = view.messages, view.adapter
         shown = messages[-1]["content"].count("<document ")
         self.asked.append((shown, adapter))
         yield GeneratedPiece(completion("", f"{shown} by {adapter}"))

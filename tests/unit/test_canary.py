@@ -88,19 +88,20 @@ def test_the_command_starts_and_ends_it(store):
     assert run("--store", store)[0] == 2
 
 
-class Heard:
-    made: list = []
+HEARD: list = []
 
+
+class Heard:
     def __init__(self, name, description, tag_keys):
         self.name, self.counts = name, []
-        Heard.made.append(self)
+        HEARD.append(self)
 
     def inc(self, value=1.0, tags=None):
         self.counts.append(tags)
 
 
 def test_outcomes_are_counted_by_adapter_and_clipped_features_by_name():
-    Heard.made = []
+    HEARD.clear()
     counters = OutcomeCounters(Heard)
     cited = Citation(chunk_id="c", document_id="d", quote="q", start=0, end=1)
     answered = Answer(text="x", mode="raft", adapter="a-v1", citations=[cited])
@@ -114,6 +115,6 @@ def test_outcomes_are_counted_by_adapter_and_clipped_features_by_name():
         ("rag", "none", "abstained"): 1,
         ("auto", "none", "failed"): 1,
     }
-    answers, features = Heard.made
+    answers, features = HEARD
     assert len(answers.counts) == 5 and features.counts == [{"feature": "top_score"}]
     assert outcome_of(answered) == "cited"

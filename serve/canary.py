@@ -48,12 +48,12 @@ class CanaryShare:
                 self._canary = self._read()
                 self._read_at = time.monotonic()
             canary = self._canary
-        if canary is None or _draw(canary.adapter_id, question) >= canary.share:
+        if canary is None or draw(canary.adapter_id, question) >= canary.share:
             return None
         return canary.adapter_id
 
 
-def _draw(adapter_id: str, question: str) -> float:
+def draw(adapter_id: str, question: str) -> float:
     """Even in [0, 1); another canary draws other questions."""
     drawn = hashlib.sha256(f"{adapter_id}\0{question}".encode()).digest()
     return int.from_bytes(drawn[:8]) / 2**64

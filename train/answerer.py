@@ -134,28 +134,28 @@ class Answerer:
         )
         return json.dumps(features)
 
-    async def _answer(self, question: Question, arm: Arm, found: list[Retrieved]) -> Answer:
+    async def _answer(self, asked: Question, arm: Arm, found: list[Retrieved]) -> Answer:
         settings, mode = self._settings, arm.mode
         request = AskRequest(
-            question=question.question,
+            question=asked.question,
             mode="rag" if mode == GOLDEN else mode,
             adapter=self._closed_book_adapter() if mode in ("closed_book", "blend") else None,
             k=arm.k or settings.k,
-            groups=tuple(question.groups),
+            groups=tuple(asked.groups),
             max_new_tokens=settings.max_new_tokens,
             retrieval_weight=arm.w,
         )
-        search = self._golden(question) if mode == GOLDEN else retrieve_from(self._retriever)
+        search = self._golden(asked) if mode == GOLDEN else retrieve_from(self._retriever)
 
         async def retrieve(
-            asked: str,
+            question: str,
             k: int,
             where: dict[str, Any] | None,
             groups: Sequence[str],
             min_kb_version: int | None,
         ) -> Retrieved:
             # As the router does: features are of all k passages, of which an arm may show fewer.
-            every = await search(asked, max(k, settings.k), where, groups, min_kb_version)
+            every = await search(question, max(k, settings.k), where, groups, min_kb_version)
             found.append(every)
             return every if mode == GOLDEN else Retrieved(every.passages[:k], every.kb_version)
 

@@ -19,6 +19,9 @@ class RouterTrainConfig(Config):
     """With `draft: null`: quality that a draft must add for the cost of the dearest arm."""
     folds: int = Field(default=5, ge=2, le=20)
     """Parts of the questions; each is forecast by models fitted on the others."""
+    repeats: int = Field(default=4, ge=1, le=50)
+    """The report's cross-fitting is repeated with other parts, and its figures are the means: with
+    few questions one split says little."""
     strengths: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
     """Inverse regularisation tried for each arm, by scikit-learn's meaning of `C`."""
     balanced_loss: float = Field(default=0.005, ge=0, le=1)

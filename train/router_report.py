@@ -33,27 +33,34 @@ class CrossFitted:
     """What would have been chosen for each question by a router fitted on the other folds."""
 
     chosen: Mapping[str, Ints]
-    """Level -> columns of the arms, [n]."""
+    """Level -> columns of the arms, [repeats, n]."""
     drafted: Floats
-    """1 where the fold's router writes a draft, [n]."""
+    """1 where the fold's router writes a draft, [repeats, n]."""
     expected: Floats
-    """[n, arms]"""
+    """[repeats, n, arms]"""
 
 
 def cross_fit(outcomes: Outcomes, config: RouterTrainConfig) -> CrossFitted:
     """Every fold forecast and chosen for by the router of the other folds; nothing of it tuned."""
-    n = len(outcomes.question_ids)
-    chosen = {level: np.zeros(n, dtype=int) for level in LEVELS}
-    drafted, expected = np.zeros(n), np.zeros_like(outcomes.quality)
-    for part in folds_of(n, config.folds, config.seed):
+    n, repeats = len(outcomes.question_ids), config.repeats
+    chosen = {level: np.zeros((repeats, n), dtype=int) for level in LEVELS}
+    drafted = np.zeros((repeats, n))
+    expected = np.zeros((repeats, *outcomes.quality.shape))
+    parts = [
+        (repeat, part)
+        for repeat in range(repeats)
+        for part in folds_of(n, config.folds, config.seed + 1000 * repeat)
+    ]
+    for repeat, part in parts:
         fitted = fit(outcomes, np.setdiff1d(np.arange(n), part), config)
         features = [all_features(outcomes, int(i), fitted.draft) for i in part]
-        expected[part] = forecasts_of(features, fitted)
+        forecasts = forecasts_of(features, fitted)
+        expected[repeat, part] = forecasts
         means = np.array([arm.quality for arm in fitted.arms])
         costs = np.array([arm.cost for arm in fitted.arms])
         for level in LEVELS:
-            chosen[level][part] = choices(expected[part], means, costs, fitted.levels[level])
-        drafted[part] = fitted.draft
+            chosen[level][repeat, part] = choices(forecasts, means, costs, fitted.levels[level])
+        drafted[repeat, part] = fitted.draft
     return CrossFitted(chosen, drafted, expected)
 
 
@@ -65,7 +72,7 @@ def make_router_report(
     fixed = int(np.argmax(quality.mean(axis=0)))
     oracle = _oracle(outcomes)
     modes = {
-        label: _row(outcomes, np.full(len(quality), a), np.zeros(len(quality)), seed)
+        label: _row(outcomes, np.full((1, len(quality)), a), np.zeros((1, len(quality))), seed)
         for a, label in enumerate(outcomes.arms)
     }
     levels = {}
@@ -81,10 +88,12 @@ def make_router_report(
         "kb_version": outcomes.kb_version,
         "best_fixed": outcomes.arms[fixed],
         "modes": modes,
-        "oracle": _row(outcomes, oracle, np.zeros(len(quality)), seed),
+        "oracle": _row(outcomes, oracle[None], np.zeros((1, len(quality))), seed),
         "levels": levels,
         "draft_share": float(crossed.drafted.mean()),
-        "calibration": calibration(crossed.expected.ravel(), quality.ravel()),
+        "calibration": calibration(
+            crossed.expected.ravel(), np.broadcast_to(quality, crossed.expected.shape).ravel()
+        ),
         "reference": ADAPTIVE_RAG,
     }
 
@@ -112,24 +121,25 @@ def _oracle(outcomes: Outcomes) -> Ints:
 
 
 def _row(outcomes: Outcomes, chosen: Ints, drafted: Floats, seed: int) -> Figures:
-    line = np.arange(len(chosen))
-    quality = outcomes.quality[line, chosen]
+    """Figures of choices [repeats, n]; each question counts with its mean over the repeats."""
+    line = np.arange(chosen.shape[1])
+    quality = outcomes.quality[line, chosen].mean(axis=0)
     is_drafted = drafted > 0
     tokens = np.where(is_drafted, outcomes.spent(True)[line, chosen], outcomes.tokens[line, chosen])
     times = [outcomes.latency_ms(flag)[line, chosen] for flag in (False, True)]
-    counts = {label: int((chosen == a).sum()) for a, label in enumerate(outcomes.arms)}
+    shares = {label: float((chosen == a).mean()) for a, label in enumerate(outcomes.arms)}
     return {
         "quality": float(quality.mean()),
         "ci95": bootstrap_interval(quality, seed=seed),
         "tokens": float(tokens.mean()),
         "latency_ms": float(np.where(is_drafted, times[1], times[0]).mean()),
-        "chosen": {label: count for label, count in counts.items() if count},
+        "chosen": {label: share for label, share in shares.items() if share},
     }
 
 
 def _against(outcomes: Outcomes, chosen: Ints, fixed: int, oracle: Ints, seed: int) -> Figures:
-    line = np.arange(len(chosen))
-    ours, best = outcomes.quality[line, chosen], outcomes.quality[:, fixed]
+    line = np.arange(chosen.shape[1])
+    ours, best = outcomes.quality[line, chosen].mean(axis=0), outcomes.quality[:, fixed]
     top = outcomes.quality[line, oracle]
     difference = paired_difference(ours, best, seed=seed)
     assert difference is not None  # there are questions
@@ -154,9 +164,9 @@ def router_markdown(report: Mapping[str, Any]) -> str:
         f"# Router over knowledge base version {report['kb_version']}",
         "",
         f"{report['n']} questions; every figure of the router is cross-fitted: of questions that "
-        "it was not fitted on. Intervals are 95%, bootstrapped over questions. Tokens are all that "
-        "the models read and wrote for an answer, a router's draft included. The best fixed mode "
-        "is the best on these same questions.",
+        "it was not fitted on, the mean of repeated splits. Intervals are 95%, bootstrapped over "
+        "questions. Tokens are all that the models read and wrote for an answer, a router's draft "
+        "included. The best fixed mode is the best on these same questions.",
         "",
         f"| way to answer | {report['quality']} | tokens | of best fixed | ms | chosen |",
         "|---|---|---|---|---|---|",
@@ -166,7 +176,7 @@ def router_markdown(report: Mapping[str, Any]) -> str:
     for name, row in rows:
         low, high = row["ci95"]
         share = row["tokens"] / best["tokens"]
-        split = ", ".join(f"{label} {count}" for label, count in row["chosen"].items())
+        split = ", ".join(f"{label} {share:.0%}" for label, share in row["chosen"].items())
         bold = "**" if name == report["best_fixed"] else ""
         lines.append(
             f"| {bold}{name}{bold} | {row['quality']:.3f} ({low:.3f} to {high:.3f}) | "

@@ -11,7 +11,7 @@ from train.router_fit import choices, fit, folds_of
 from train.router_outcomes import Outcomes
 from train.router_report import calibration, cross_fit, make_router_report, router_markdown
 
-CONFIG = RouterTrainConfig(strengths=(0.01, 0.1), folds=3)
+CONFIG = RouterTrainConfig(strengths=(0.01, 0.1), folds=3, repeats=1)
 N = 240
 
 
@@ -86,7 +86,16 @@ def test_nothing_is_judged_by_a_model_that_saw_it():
     part = folds_of(N, CONFIG.folds, CONFIG.seed)[0]
     spoiled.quality[part] = 1 - spoiled.quality[part]
     same = cross_fit(outcomes, CONFIG), cross_fit(spoiled, CONFIG)
-    assert np.array_equal(same[0].expected[part], same[1].expected[part])
+    assert np.array_equal(same[0].expected[0, part], same[1].expected[0, part])
+
+
+def test_repeats_split_anew_and_keep_the_form():
+    outcomes, config = outcomes_of(0.9), CONFIG.model_copy(update={"repeats": 2})
+    crossed = cross_fit(outcomes, config)
+    assert crossed.expected.shape == (2, N, 3)
+    assert not np.array_equal(crossed.expected[0], crossed.expected[1])
+    report = make_router_report(outcomes, crossed, config)
+    assert sum(report["levels"]["balanced"]["chosen"].values()) == pytest.approx(1)
 
 
 def test_a_draft_is_paid_by_all_but_itself():

@@ -21,7 +21,7 @@ from rayraft.models.embedder import Embedder
 from rayraft.prompts import ABSTAIN, prompt_digest
 from rayraft.protocols import AskRequest
 from serve.__main__ import app
-from tests.ray.live_service import chat, said, start_service, version_of
+from tests.ray.live_service import chat, follow_changes, said, start_service, version_of
 from tests.ray.serve_store import make_store
 
 VIETNAM = "What is the rail allowance in Vietnam?"
@@ -192,6 +192,8 @@ def test_adapter_is_listed_and_used_as_soon_as_it_is_published(client, store):
     for missing in ("support-v2", "misfit-v1"):
         with pytest.raises(openai.NotFoundError, match=missing):
             chat(client, VIETNAM, model=f"rayraft/raft@{missing}")
+    publish(store, "adapter", "support", files, manifest)
+    follow_changes(store, client, VIETNAM)
 
 
 def test_overload_is_refused_with_429_and_what_is_taken_is_answered(http):

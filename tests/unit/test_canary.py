@@ -1,6 +1,7 @@
 """The canary's share, and the counters it is judged by."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -88,7 +89,7 @@ def test_the_command_starts_and_ends_it(store):
     assert run("--store", store)[0] == 2
 
 
-HEARD: list = []
+HEARD: list[Any] = []
 
 
 class Heard:

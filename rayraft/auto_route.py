@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from rayraft.arms import Arm
+from rayraft.deadlines import within
 from rayraft.learned_router import Choice, LearnedRouter
 from rayraft.prompts import answer_messages, parse_answer
 from rayraft.protocols import (
@@ -19,6 +20,7 @@ from rayraft.protocols import (
     GenerateRequest,
     Mu,
     Retrieve,
+    View,
 )
 from rayraft.records import Passage, Routing
 from rayraft.route_features import (
@@ -130,13 +132,14 @@ async def _look(
 
     async def search() -> tuple[tuple[Passage, ...], int]:
         began = time.perf_counter()
-        found = await retrieve(
-            request.question,
-            max(request.k, router.k),
-            request.where,
-            request.groups,
-            request.min_kb_version,
-        )
+        async with within(request.deadline_at, "retrieval"):
+            found = await retrieve(
+                request.question,
+                max(request.k, router.k),
+                request.where,
+                request.groups,
+                request.min_kb_version,
+            )
         timings["retrieve"] = _ms_since(began)
         return tuple(found.passages), found.kb_version
 
@@ -156,7 +159,8 @@ async def _draft(request: AskRequest, router: LearnedRouter, generate: Generate)
     """A whole closed-book output."""
     text, last = "", GeneratedPiece("")
     messages = answer_messages(request.question, [])
-    wanted = GenerateRequest.of(messages, router.draft_adapter, request.max_new_tokens)
+    view = View(messages, router.draft_adapter)
+    wanted = GenerateRequest((view,), request.max_new_tokens, deadline_at=request.deadline_at)
     async for piece in generate(wanted):
         text, last = text + piece.text, piece
     return GeneratedPiece(text, last.prompt_tokens, last.completion_tokens, last.mean_logprob)

@@ -98,11 +98,11 @@ def draft_features(
 
     `mean_logprob` is that of the whole output's tokens, nats.
     """
-    words = _WORD.findall(text.lower())
+    words = [] if abstained else _WORD.findall(text.lower())
     features = {"draft_abstains": float(abstained), "draft_words": math.log1p(len(words))}
     if mean_logprob is not None:
         features["draft_logprob"] = mean_logprob
-    if words and not abstained:
+    if words:
         phrase = " ".join(words)
         held = any(phrase in " ".join(_WORD.findall(p.text.lower())) for p in passages)
         features["draft_in_passages"] = float(held)

@@ -11,8 +11,8 @@ Store = Annotated[str, typer.Option(help="Folder or URI of the store.")]
 AdapterId = Annotated[str, typer.Argument(metavar="ADAPTER", help="NAME-vN; NAME is its newest.")]
 
 app = new_app(
-    "Published adapters: list, show, compare, promote, rollback, delete. An adapter never changes "
-    "and its number is never given again.\n\nExample: `rayraft adapters list --store S`"
+    "Published adapters: list, show, compare, canary, promote, rollback, delete. An adapter never "
+    "changes and its number is never given again.\n\nExample: `rayraft adapters list --store S`"
 )
 
 
@@ -62,6 +62,31 @@ def promote(
     chosen = find(store, "adapter", adapter).artifact_id
     roles = crown(store, chosen, note)
     typer.echo(f"{chosen} is the champion for {' and '.join(roles)}")
+
+
+@app.command(epilog="Example: `rayraft adapters canary support-v4 --store S --share 0.1`")
+@clear_errors
+def canary(
+    store: Store,
+    adapter: Annotated[
+        str | None, typer.Argument(metavar="[ADAPTER]", help="NAME-vN; none ends the canary.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Share of the requests that name no adapter, up to 0.5.")
+    ] = 0.1,
+) -> None:
+    """Lets an adapter answer a share of the requests; running services follow in seconds.
+
+    The counter `rayraft_answers` tells, by adapter, how many were cited, uncited, abstained from or
+    failed. `promote` it or, with no ADAPTER, end it.
+    """
+    from data_pipelines.canaries import start_canary, stop_canary
+
+    if adapter is None:
+        typer.echo(f"{stop_canary(store).adapter_id} is no canary any more")
+        return
+    running = start_canary(store, adapter, share)
+    typer.echo(f"{running.adapter_id} answers {running.share:g} of the requests")
 
 
 @app.command(epilog="Example: `rayraft adapters rollback --store S --role reading`")

@@ -11,15 +11,19 @@ the steps; knows nothing of Ray, HTTP or models, which come in as the protocols 
 | `raft` | retrieved | the adapter that the request names, else the default one |
 | `rag_sequence`, `rag_token` | retrieved, each read by itself | base model or the named adapter |
 | `blend` | retrieved, for one of two sides | the other side: the named adapter, else the default |
-| `auto` | retrieved, used if the rule says so | chosen per question by `rayraft.router` |
+| `auto` | retrieved, used if the router says so | chosen per question |
+
+`auto` is decided by the learned router (`rayraft.auto_route`) where one fits the adapter, else by
+the rule of `rayraft.router`.
 """
 
 import time
 from collections.abc import AsyncIterator
 from functools import partial
 
-from rayraft.answer_plan import AnswerSettings, Plan, finish, fit_plan, to_generate
+from rayraft.answer_plan import AnswerSettings, Output, Plan, finish, fit_plan, to_generate
 from rayraft.answer_text import AnswerStream
+from rayraft.auto_route import LearnedRoute, LookSeams, choose_learned
 from rayraft.deadlines import within
 from rayraft.errors import GenerationError, InputError, NotFoundError
 from rayraft.prompts import ABSTAIN, is_supported
@@ -32,7 +36,7 @@ from rayraft.protocols import (
     Retrieve,
     Retrieved,
 )
-from rayraft.records import MODES, Answer, Mode, Usage
+from rayraft.records import MODES, Answer, Mode, Routing, Usage
 from rayraft.router import RouterConfig, choose_route, route_features
 from rayraft.views import PASSAGE_MODES
 
@@ -80,7 +84,7 @@ async def answer_stream(
     """
     began = time.perf_counter()
     settings = settings or AnswerSettings()
-    plan = await _plan(request, retrieve, default_adapter, settings)
+    plan = await _plan(request, (retrieve, generate), default_adapter, settings)
     plan = fit_plan(plan, request, settings)
     wanted = to_generate(plan, request, settings.mix)
     stream = AnswerStream(
@@ -88,8 +92,10 @@ async def answer_stream(
         partial(is_supported, passages=plan.passages) if request.require_grounding else None,
     )
     usage = Usage()
+    confidence: float | None = None
     generating = time.perf_counter()
-    async for piece in generate(wanted):
+    async for piece in _given(plan.draft) if plan.is_draft else generate(wanted):
+        confidence = piece.mean_logprob
         usage = _add(usage, piece)
         if delta := stream.feed(piece.text):
             yield delta
@@ -100,7 +106,7 @@ async def answer_stream(
         "generate": _ms_since(generating),
         "total": _ms_since(began),
     }
-    result = finish(plan, stream.raw, usage, timings)
+    result = finish(plan, Output(stream.raw, usage, confidence), timings)
     if request.require_grounding and not result.supported:
         result = result.model_copy(update={"text": ABSTAIN, "abstained": True})
     if rest := stream.finish(result.text):
@@ -110,10 +116,11 @@ async def answer_stream(
 
 async def _plan(
     request: AskRequest,
-    retrieve: Retrieve,
+    seams: tuple[Retrieve, Generate],
     default: AdapterRef | None,
     settings: AnswerSettings,
 ) -> Plan:
+    retrieve, generate = seams
     mode = _known_mode(request.mode)
     if mode == "rag" and request.adapter is not None:
         raise InputError(f"adapter={request.adapter!r}: mode rag uses the base model; use raft")
@@ -126,6 +133,10 @@ async def _plan(
         raise NotFoundError(
             "mode raft needs an adapter and none is published; train one or use rag"
         )
+    learned = settings.learned if mode == "auto" else None
+    if learned is not None and learned.adapter == (adapter.adapter_id if adapter else None):
+        looked = LookSeams(retrieve, generate, learned, settings.mu)
+        return _of_route(await choose_learned(request, looked, adapter))
     began = time.perf_counter()
     async with within(request.deadline_at, "retrieval"):
         found = await retrieve(
@@ -157,7 +168,28 @@ def _route(
         passages=() if route.mode == "closed_book" else tuple(found.passages),
         kb_version=found.kb_version,
         timings_ms=(retrieved, ("route", _ms_since(began))),
+        routing=Routing(chosen_by="rule"),
     )
+
+
+def _of_route(route: LearnedRoute) -> Plan:
+    return Plan(
+        mode=_known_mode(route.arm.mode),
+        route=route.reason,
+        adapter=route.adapter,
+        passages=route.passages,
+        kb_version=route.kb_version,
+        timings_ms=tuple(route.timings_ms.items()),
+        retrieval_weight=route.arm.w,
+        routing=route.routing,
+        draft=route.draft,
+        is_draft=route.is_draft,
+    )
+
+
+async def _given(piece: GeneratedPiece | None) -> AsyncIterator[GeneratedPiece]:
+    if piece is not None:
+        yield piece
 
 
 def _known_mode(mode: str) -> Mode:

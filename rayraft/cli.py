@@ -17,8 +17,9 @@ from rayraft.commands import new_app
 HELP = """Fine-tuning and retrieval as one answering service over your documents.
 
 A knowledge base goes through **ingest**, **raft** (training examples), **train** (a LoRA
-adapter), **evaluate** and **serve**; **ask** and **search** question it; **compare** says which
-way of answering is best for your data. As documents change and
+adapter), **evaluate**, **router** (which mode for which question) and **serve**; **ask** and
+**search** question it; **compare** says which way of answering is best for your data. As
+documents change and
 people give **feedback**, **drift** says how stale what was trained is, **refresh** brings it up,
 and **adapters** keeps it; **keys** says who may speak to a service; **export** hands examples to
 other trainers; **demo** does it all.
@@ -56,6 +57,7 @@ COMMANDS = (
     Mounted("evaluate", "train.__main__", "evaluate"),
     Mounted("compare", "train.__main__", "compare"),
     Mounted("advise", "train.__main__", "advise"),
+    Mounted("router", "train.__main__", "router"),
     Mounted("serve", "serve.__main__", "run"),
     Mounted("ask", "serve.__main__", "ask"),
     Mounted("demo", "rayraft.demo.__main__", "demo"),

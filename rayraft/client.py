@@ -66,6 +66,8 @@ def _body(request: AskRequest, with_passages: bool) -> dict[str, Any]:
         options["groups"] = list(request.groups)
     if request.min_kb_version is not None:
         options["min_kb_version"] = request.min_kb_version
+    if request.mu is not None:
+        options["mu"] = request.mu
     return {
         "model": _model(request),
         "messages": [{"role": "user", "content": request.question}],

@@ -6,12 +6,15 @@ a test with a few lines.
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
 from rayraft.prompts import Message
 from rayraft.records import Passage, Record
+
+Mu = Literal["quality", "balanced", "cheap"] | Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A level of a learned router, or what the dearest way to answer is worth in quality."""
 
 
 class AskRequest(Record):
@@ -23,7 +26,7 @@ class AskRequest(Record):
     adapter: str | None = None
     """`name-vN`; None takes the default adapter where the mode uses one."""
     k: int = Field(default=4, ge=1, le=100)
-    """Passages to retrieve; fewer are shown if the prompt would not fit."""
+    """Passages to show at most; fewer if the prompt would not fit, or the router wants fewer."""
     where: dict[str, Any] | None = None
     """Metadata filter, as in `HybridRetriever.search`."""
     groups: tuple[str, ...] = ()
@@ -41,6 +44,9 @@ class AskRequest(Record):
     reading_adapter: str | None = None
     """Mode blend: adapter of the side that sees passages; None is the base model. `adapter` is that
     of the other side."""
+    mu: Mu | None = None
+    """Mode auto: what a unit of cost is worth, `quality`, `balanced`, `cheap` or a number; None
+    takes the configured one."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class GeneratedPiece:
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    mean_logprob: float | None = None
+    """Of all tokens, nats; on the last piece, where the model tells it."""
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,34 @@ class Citation(Record):
     """Character span of the quote in the document's text."""
 
 
+class Routing(Record):
+    """How one answer was chosen, in numbers; `Answer.route` says it in words."""
+
+    chosen_by: Literal["caller", "rule", "router"] = "caller"
+    router: str | None = None
+    """The published router that chose, None without one."""
+    k: int = 0
+    """Passages shown."""
+    w: float | None = None
+    """Mode blend: share of the side that sees passages."""
+    mu: float | None = None
+    """What a unit of cost was worth."""
+    expected: dict[str, float] = Field(default_factory=dict)
+    """Way to answer -> expected quality, 0 to 1."""
+    costs: dict[str, float] = Field(default_factory=dict)
+    """Way to answer -> cost as a share of the dearest one's."""
+    why: list[tuple[str, float]] = Field(default_factory=list)
+    """Features that spoke most for (+) or against (-) the choice, in log-odds."""
+    features: dict[str, float] = Field(default_factory=dict)
+    """All that the router saw."""
+    clipped: list[str] = Field(default_factory=list)
+    """Features outside the range that the router was fitted on."""
+    missing: list[str] = Field(default_factory=list)
+    """Features that were not known."""
+    tokens: dict[str, int] = Field(default_factory=dict)
+    """Stage -> tokens read and written."""
+
+
 class Answer(Record):
     """What a person gets."""
 
@@ -176,6 +204,7 @@ class Answer(Record):
     mode: str
     route: str = ""
     """Why the router chose the mode; empty when the caller chose it."""
+    routing: Routing = Field(default_factory=Routing)
     kb_version: int | None = None
     """Version searched; None when nothing was retrieved."""
     adapter: str | None = None
@@ -183,6 +212,8 @@ class Answer(Record):
     """Mode blend: the share of the side that saw passages."""
     timings_ms: dict[str, float] = Field(default_factory=dict)
     usage: Usage = Field(default_factory=Usage)
+    mean_logprob: float | None = None
+    """Of the model's whole output, nats a token; None where the model does not tell it."""
 
 
 def may_read(acl: Sequence[str] | None, groups: Sequence[str]) -> bool:

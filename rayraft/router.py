@@ -15,7 +15,6 @@ Passages are *noise* if the best cosine is below `noise_cosine`, and no passage 
 question's content words. An adapter is *old* if it lags by more than `max_versions_behind`.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,10 +23,7 @@ from pydantic import Field
 from rayraft.config import Config
 from rayraft.protocols import AdapterRef
 from rayraft.records import Mode, Passage
-
-_WORD = re.compile(r"\w+")
-_MIN_CONTENT_LETTERS = 4
-"""Shorter words are mostly articles, prepositions and auxiliaries; numbers always count."""
+from rayraft.route_features import word_share
 
 
 class RouterConfig(Config):
@@ -78,7 +74,7 @@ def route_features(
     return Features(
         n_passages=len(passages),
         top_cosine=max(cosines, default=None),
-        lexical_hit=any(_word_share(question, p) >= share for p in passages),
+        lexical_hit=any(word_share(question, p) >= share for p in passages),
         has_adapter=adapter is not None,
         newer_passages=sum((p.updated_in or 0) > trained for p in passages),
         versions_behind=max(0, kb_version - trained),
@@ -110,15 +106,3 @@ def _describe(features: Features, noise: bool) -> str:
     top = "none" if features.top_cosine is None else f"{features.top_cosine:.2f}"
     words = "agree" if features.lexical_hit else "differ"
     return f"passages are {'noise' if noise else 'evidence'} (cosine {top}, words {words})"
-
-
-def _word_share(question: str, passage: Passage) -> float:
-    asked = {
-        word
-        for word in _WORD.findall(question.lower())
-        if len(word) >= _MIN_CONTENT_LETTERS or word.isdigit()
-    }
-    if not asked:
-        return 0.0
-    held = set(_WORD.findall(f"{passage.title} {passage.text}".lower()))
-    return len(asked & held) / len(asked)

@@ -143,6 +143,7 @@ class _Routes:
             deadline_at=self._deadline(request),
             retrieval_weight=options.retrieval_weight,
             reading_adapter=options.reading_adapter,
+            mu=options.mu,
         )
 
     def _deadline(self, request: AnswerRequest) -> float | None:

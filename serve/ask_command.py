@@ -5,6 +5,7 @@ import re
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,8 +13,8 @@ from rich.table import Table
 from rayraft.commands import clear_errors
 from rayraft.config import load
 from rayraft.errors import InputError
-from rayraft.protocols import AskRequest
-from rayraft.records import MODES, Answer
+from rayraft.protocols import AskRequest, Mu
+from rayraft.records import MODES, Answer, Routing
 from serve.config import AppConfig
 
 EPILOG = (
@@ -26,6 +27,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 """Where `rayraft serve` listens unless it is told otherwise."""
 _URL_OPTION = f"Answer by the service at this URL; {DEFAULT_URL} without --store."
 _MODEL_OPTION = "Base model for --store: mini, a folder, or a model of the hub; mini without."
+_MU_OPTION = "Mode auto: quality, balanced, cheap, or what the dearest way is worth in quality."
 _OVERRIDES = "Settings for --store as section.key=value, named as those of `rayraft serve`."
 
 
@@ -46,6 +48,7 @@ def ask(  # noqa: PLR0913 - each parameter is one option
         float | None, typer.Option(min=0, max=1, help="Mode blend: share of retrieval.")
     ] = None,
     k: Annotated[int, typer.Option(min=1, max=50, help="Passages to retrieve.")] = 4,
+    mu: Annotated[str | None, typer.Option(help=_MU_OPTION)] = None,
     group: Annotated[list[str] | None, typer.Option(help="Group of the asker; repeatable.")] = None,
     require_grounding: Annotated[
         bool,
@@ -72,6 +75,7 @@ def ask(  # noqa: PLR0913 - each parameter is one option
         max_new_tokens=settings.api.max_new_tokens,
         retrieval_weight=weight,
         require_grounding=require_grounding,
+        mu=_mu(mu),
     )
     if store is None:
         given = _ask_service(url, request, explain)
@@ -94,6 +98,15 @@ def _settings(store: str | None, base_model: str | None, overrides: list[str]) -
         return settings
     generator = settings.generator.model_copy(update={"base_model": base_model})
     return settings.model_copy(update={"generator": generator})
+
+
+def _mu(text: str | None) -> Mu | None:
+    try:
+        return None if text is None else TypeAdapter[Mu](Mu).validate_python(text)
+    except ValidationError:
+        raise InputError(
+            f"--mu {text!r}: expected quality, balanced, cheap or a number of at least 0"
+        ) from None
 
 
 def _ask_service(url: str | None, request: AskRequest, with_passages: bool) -> Answer:
@@ -122,8 +135,11 @@ def show_explanation(answer: Answer, console: Console) -> None:
     if answer.retrieval_weight is not None:
         facts.add_row("retrieval weight", f"{answer.retrieval_weight:g}")
     facts.add_row("kb version", str(answer.kb_version) if answer.kb_version else "not searched")
+    _add_routing(facts, answer.routing)
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in answer.timings_ms.items())
     facts.add_row("ms", times)
+    tokens = ", ".join(f"{stage} {count}" for stage, count in answer.routing.tokens.items())
+    facts.add_row("tokens", tokens or "not counted")
     for citation in answer.citations:
         facts.add_row("citation", escape(f"{citation.document_id}: “{citation.quote}”"))
     console.print(facts)
@@ -136,3 +152,23 @@ def show_explanation(answer: Answer, console: Console) -> None:
         text = " ".join(passage.text.split())
         shown.add_row(escape(passage.chunk_id), *numbers, escape(text[:80]))
     console.print(shown)
+
+
+def _add_routing(facts: Table, routing: Routing) -> None:
+    """What the router saw and expected, where a learned one chose."""
+    facts.add_row("chosen by", routing.chosen_by + (f" {routing.router}" if routing.router else ""))
+    shown = f"k={routing.k}" + ("" if routing.w is None else f", w={routing.w:g}")
+    facts.add_row("shown", shown)
+    if not routing.expected:
+        return
+    ways = [
+        f"{label} {quality:.2f} (cost {routing.costs[label]:.2f})"
+        for label, quality in routing.expected.items()
+    ]
+    facts.add_row("expected quality", escape(", ".join(ways)))
+    facts.add_row("mu", f"{routing.mu:g}")
+    for name, gain in routing.why:
+        value = routing.features.get(name)
+        seen = "not known" if value is None else f"{value:.3f}"
+        clipped = ", clipped" if name in routing.clipped else ""
+        facts.add_row("why", f"{name} ({seen}{clipped}) {gain:+.2f} log-odds")

@@ -8,6 +8,7 @@ from data_pipelines.config import RetrievalConfig
 from rayraft.answering import AnswerSettings
 from rayraft.config import Config
 from rayraft.prompt_budget import PromptBudget
+from rayraft.protocols import Mu
 from rayraft.router import RouterConfig
 from rayraft.views import MixConfig
 from serve.engine_config import OpenAIConfig
@@ -98,8 +99,13 @@ class AnsweringConfig(Config):
     """Age at which the list of published adapters is read again."""
     max_prompt_tokens: int = Field(default=1536, ge=128)
     """Passages are shown as far as they fit."""
+    router: str | None = "latest"
+    """Mode `auto`: the name of a learned router, `latest` for the newest that fits base model,
+    adapter and prompts, or null for the rule alone."""
+    mu: Mu = "quality"
+    """What a learned router pays for quality, where the request says nothing."""
     rule: RouterConfig = Field(default_factory=RouterConfig)
-    """Thresholds of mode `auto`."""
+    """Thresholds of the rule that decides mode `auto` where no learned router fits."""
     mix: MixConfig = Field(default_factory=MixConfig)
     """How blend, rag_token and rag_sequence combine distributions."""
     scale: ScaleConfig = Field(
@@ -109,7 +115,7 @@ class AnsweringConfig(Config):
     @property
     def answer_settings(self) -> AnswerSettings:
         """What the answering logic is told."""
-        return AnswerSettings(PromptBudget(self.max_prompt_tokens), self.rule, self.mix)
+        return AnswerSettings(PromptBudget(self.max_prompt_tokens), self.rule, self.mix, mu=self.mu)
 
 
 class RetrieverConfig(Config):

@@ -6,11 +6,16 @@ They load what they serve and translate to the handles' calls; what they compute
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ray.util.metrics import Counter
+
+from data_pipelines.canaries import read_canary
 from data_pipelines.published_adapters import fitting_adapters
 from rayraft.answering import (
     AdapterRef,
+    AnswerSettings,
     AskRequest,
     GeneratedPiece,
     GenerateRequest,
@@ -18,12 +23,16 @@ from rayraft.answering import (
     answer,
     answer_stream,
 )
+from rayraft.errors import RayraftError
 from rayraft.records import Answer
 from serve.adapters import AdapterCatalog, adapter_facts
+from serve.canary import CanaryShare
 from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
 from serve.engine import LanguageModel, load_model
 from serve.engines import open_engine
 from serve.handles import HandleService, result_of, stream_of
+from serve.outcomes import OutcomeCounters
+from serve.routers import RouterCatalog, following_routers
 from serve.service import Search
 
 
@@ -75,19 +84,36 @@ class Router:
         self._retriever = retriever
         self._generator = generator
         self._catalog: AdapterCatalog | None = None
+        self._routers: RouterCatalog | None = None
+        self._canary = CanaryShare(lambda: read_canary(store), config.adapter_poll_s)
+        self._outcomes = OutcomeCounters(Counter)
 
     async def answer(self, request: AskRequest) -> Answer:
         """The whole answer."""
         adapter = await self._adapter_for(request)
-        return await answer(request, self._retrieve, self._generate, adapter, self._settings)
+        settings = await self._settings_for(request, adapter)
+        try:
+            given = await answer(request, self._retrieve, self._generate, adapter, settings)
+        except RayraftError:
+            self._outcomes.failed(request.mode, adapter.adapter_id if adapter else None)
+            raise
+        self._outcomes.answered(given)
+        return given
 
     async def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
         """Pieces of the answer's text, then the answer."""
         adapter = await self._adapter_for(request)
-        async for item in answer_stream(
-            request, self._retrieve, self._stream, adapter, self._settings
-        ):
-            yield item
+        settings = await self._settings_for(request, adapter)
+        try:
+            async for item in answer_stream(
+                request, self._retrieve, self._stream, adapter, settings
+            ):
+                if isinstance(item, Answer):
+                    self._outcomes.answered(item)
+                yield item
+        except RayraftError:
+            self._outcomes.failed(request.mode, adapter.adapter_id if adapter else None)
+            raise
 
     async def adapters(self, groups: Sequence[str]) -> list[str]:
         """Published adapters that fit the base model and that the groups may use."""
@@ -103,7 +129,17 @@ class Router:
         if request.mode not in ("raft", "auto", "blend"):
             return None
         catalog = await self._known_adapters()
-        return await asyncio.to_thread(catalog.for_request, request)
+        return await asyncio.to_thread(self._canary.choose, request, catalog.for_request)
+
+    async def _settings_for(
+        self, request: AskRequest, adapter: AdapterRef | None
+    ) -> AnswerSettings:
+        """With the learned router that fits, where one is needed."""
+        if request.mode != "auto" or self._routers is None:
+            return self._settings
+        adapter_id = adapter.adapter_id if adapter else None
+        learned = await asyncio.to_thread(self._routers.router, adapter_id)
+        return replace(self._settings, learned=learned)
 
     async def _known_adapters(self) -> AdapterCatalog:
         if self._catalog is None:
@@ -113,6 +149,7 @@ class Router:
                 self._config.default_adapter,
                 self._config.adapter_poll_s,
             )
+            self._routers = following_routers(self._store, base_digest, self._catalog, self._config)
         return self._catalog
 
     async def _retrieve(

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -151,7 +151,7 @@ class TextEngine:
                 yield GeneratedPiece(text)
             whole = await writing  # raises what the model raised
             rest = whole.text[len(given) :]
-            yield GeneratedPiece(rest, whole.prompt_tokens, whole.completion_tokens)
+            yield replace(whole, text=rest)
         finally:
             job.left.set()
             writing.cancel()
@@ -206,7 +206,12 @@ class TextEngine:
                 outputs = self._model.generate_rows([self._row(job) for job in jobs], adapter=key)
         self._worked_at = time.monotonic()
         return [
-            GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens)
+            GeneratedPiece(
+                output.text,
+                output.prompt_tokens,
+                output.completion_tokens,
+                getattr(output, "mean_logprob", None),
+            )
             for output in outputs
         ]
 

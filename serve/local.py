@@ -1,6 +1,7 @@
 """Answers in this process: the service's parts without Ray, for `ask --store`."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from data_pipelines.in_process import retrieve_from
 from data_pipelines.kb import KnowledgeBase
@@ -11,6 +12,7 @@ from rayraft.records import Answer
 from serve.adapters import AdapterCatalog
 from serve.config import AppConfig
 from serve.engines import open_engine
+from serve.routers import following_routers
 
 
 async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -> Answer:
@@ -32,13 +34,16 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
     async def generate(wanted: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         yield await engine.generate(wanted)
 
+    adapter = catalog.for_request(request)
+    routers = following_routers(store, base_digest, catalog, answering)
+    learned = routers.router(adapter.adapter_id if adapter else None)
     try:
         return await answer(
             request,
             retrieve_from(retriever),
             generate,
-            catalog.for_request(request),
-            answering.answer_settings,
+            adapter,
+            replace(answering.answer_settings, learned=learned),
         )
     finally:
         engine.close()

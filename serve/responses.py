@@ -115,6 +115,7 @@ def details(answer: Answer, with_passages: bool) -> Json:
     shown = {
         "mode",
         "route",
+        "routing",
         "kb_version",
         "adapter",
         "quotes",

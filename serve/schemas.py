@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rayraft.adapter_ids import ADAPTER_ID
 from rayraft.errors import InputError, NotFoundError
+from rayraft.protocols import Mu
 from rayraft.records import MODES
 
 EMBEDDING_MODEL = "rayraft/embedding"
@@ -50,6 +51,8 @@ class AskOptions(StrictBody):
     """Mode blend: w, the share of the side that sees passages."""
     reading_adapter: str | None = Field(default=None, max_length=200)
     """Mode blend: adapter of that side; the model's name says the other side's."""
+    mu: Mu | None = None
+    """Mode auto: `quality`, `balanced`, `cheap`, or what a unit of cost is worth in quality."""
     passages: bool = False
     """Send the shown passages along."""
 

@@ -1,4 +1,4 @@
-"""`python -m train fit|tune|evaluate|compare|refresh|...`; Ray and torch come inside."""
+"""`python -m train fit|tune|evaluate|compare|router|...`; Ray and torch come inside."""
 
 from rayraft.commands import new_app
 from train import (
@@ -7,6 +7,7 @@ from train import (
     mini_command,
     refresh_command,
     reranker_command,
+    router_command,
     tune_command,
 )
 from train.compare import advise_command
@@ -19,6 +20,7 @@ reranker_command.register(app)
 evaluate_command.register(app)
 compare_command.register(app)
 advise_command.register(app)
+router_command.register(app)
 mini_command.register(app)
 refresh_command.register(app)
 

@@ -4,6 +4,7 @@ Knows no Ray. A question is answered alone, so that its latency is that of one c
 """
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from data_pipelines.in_process import Searcher, retrieve_from
 from rayraft.answering import AnswerSettings, answer
+from rayraft.arms import Arm, parse_arm
 from rayraft.metrics import ndcg_at_k, recall_at_k, score_answer
 from rayraft.protocols import (
     AdapterRef,
@@ -22,6 +24,7 @@ from rayraft.protocols import (
     Retrieved,
 )
 from rayraft.records import Answer, Question, digest
+from rayraft.route_features import question_features, retrieval_features
 from rayraft.writing import Writer, write
 from train.eval_rows import EvalRow
 from train.evaluate_config import GOLDEN, SEARCH
@@ -58,10 +61,12 @@ class Answerer:
         """The scored answer to one question."""
         if mode == SEARCH:
             return self._searched(question)
-        given = asyncio.run(self._answer(question, mode))
+        arm = parse_arm(mode)
+        found: list[Retrieved] = []
+        given = asyncio.run(self._answer(question, arm, found))
         score = score_answer(given.text, given.abstained, question.answers)
         # Of what was shown: passages that the router or the prompt's length left out help nobody.
-        searched = mode != GOLDEN and given.mode != "closed_book"
+        searched = arm.mode != GOLDEN and given.mode != "closed_book"
         documents = [passage.document_id for passage in given.passages]
         return EvalRow(
             mode=mode,
@@ -85,6 +90,8 @@ class Answerer:
             supported=given.supported,
             prompt_tokens=given.usage.prompt_tokens,
             completion_tokens=given.usage.completion_tokens,
+            mean_logprob=given.mean_logprob,
+            features=self._features(question, found) if arm.mode != GOLDEN else "",
             retrieve_ms=given.timings_ms.get("retrieve", 0.0),
             generate_ms=given.timings_ms.get("generate", 0.0),
             latency_ms=given.timings_ms["total"],
@@ -115,17 +122,43 @@ class Answerer:
             latency_ms=milliseconds,
         )
 
-    async def _answer(self, question: Question, mode: str) -> Answer:
-        settings = self._settings
+    def _features(self, question: Question, found: Sequence[Retrieved]) -> str:
+        """What the router would see, of all that was retrieved; empty where nothing was."""
+        if not found:
+            return ""
+        adapter = self._settings.adapter
+        passages, version = found[0].passages, found[0].kb_version
+        asked = question.question
+        features = question_features(asked) | retrieval_features(
+            asked, passages, version, adapter.kb_version if adapter else None
+        )
+        return json.dumps(features)
+
+    async def _answer(self, asked: Question, arm: Arm, found: list[Retrieved]) -> Answer:
+        settings, mode = self._settings, arm.mode
         request = AskRequest(
-            question=question.question,
+            question=asked.question,
             mode="rag" if mode == GOLDEN else mode,
             adapter=self._closed_book_adapter() if mode in ("closed_book", "blend") else None,
-            k=settings.k,
-            groups=tuple(question.groups),
+            k=arm.k or settings.k,
+            groups=tuple(asked.groups),
             max_new_tokens=settings.max_new_tokens,
+            retrieval_weight=arm.w,
         )
-        retrieve = self._golden(question) if mode == GOLDEN else retrieve_from(self._retriever)
+        search = self._golden(asked) if mode == GOLDEN else retrieve_from(self._retriever)
+
+        async def retrieve(
+            question: str,
+            k: int,
+            where: dict[str, Any] | None,
+            groups: Sequence[str],
+            min_kb_version: int | None,
+        ) -> Retrieved:
+            # As the router does: features are of all k passages, of which an arm may show fewer.
+            every = await search(question, max(k, settings.k), where, groups, min_kb_version)
+            found.append(every)
+            return every if mode == GOLDEN else Retrieved(every.passages[:k], every.kb_version)
+
         default = None if mode == "blend" else settings.adapter
         answering = settings.answering
         return await answer(request, retrieve, self._generate, default, answering)
@@ -158,4 +191,9 @@ class Answerer:
 
     async def _generate(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         output = write(self._model, request)
-        yield GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens)
+        yield GeneratedPiece(
+            output.text,
+            output.prompt_tokens,
+            output.completion_tokens,
+            getattr(output, "mean_logprob", None),
+        )

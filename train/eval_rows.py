@@ -39,6 +39,10 @@ class EvalRow(Record):
     """Whether it quotes, and every quote is such a citation."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    mean_logprob: float | None = None
+    """Of the output's tokens, nats."""
+    features: str = ""
+    """What a router sees (`rayraft.route_features`), as JSON; empty without retrieval."""
     retrieve_ms: float = 0.0
     generate_ms: float = 0.0
     latency_ms: float
@@ -69,6 +73,8 @@ ARROW_SCHEMA = pa.schema(
         ("supported", pa.bool_()),
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),
+        ("mean_logprob", pa.float64()),
+        ("features", pa.string()),
         ("retrieve_ms", pa.float64()),
         ("generate_ms", pa.float64()),
         ("latency_ms", pa.float64()),

@@ -201,7 +201,10 @@ class EvaluateActor:
                 adapter=chosen.raft.reference if chosen.raft else None,
                 closed_book_adapter=chosen.closed_book.reference if chosen.closed_book else None,
                 answering=AnswerSettings(
-                    PromptBudget(settings.max_prompt_tokens), mix=settings.mix
+                    PromptBudget(settings.max_prompt_tokens),
+                    mix=settings.mix,
+                    learned=chosen.router,
+                    mu=settings.mu,
                 ),
             ),
         )

@@ -8,7 +8,10 @@ from data_pipelines.published_adapters import (
     default_adapter,
     fitting_adapters,
 )
+from data_pipelines.published_routers import fitting_routers, newest_router
+from rayraft.arms import parse_arm
 from rayraft.errors import NotFoundError
+from rayraft.learned_router import LearnedRouter
 from rayraft.manifests import check_adapter
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
@@ -23,10 +26,14 @@ class ChosenAdapters:
     """For raft and auto."""
     closed_book: PublishedAdapter | None = None
     """For closed_book and that side of blend."""
+    router: LearnedRouter | None = None
+    """For auto; None where the rule decides."""
+    routed: tuple[PublishedAdapter, ...] = ()
+    """Those that the router may choose."""
 
     def distinct(self) -> list[PublishedAdapter]:
         """Each adapter once."""
-        found = {a.ref.artifact_id: a for a in (self.raft, self.closed_book) if a is not None}
+        found = {a.ref.artifact_id: a for a in (self.raft, self.closed_book, *self.routed) if a}
         return list(found.values())
 
 
@@ -42,7 +49,7 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
         ArtifactMismatch: A named adapter belongs to another base model or to other prompts.
     """
     fits_base = base_digest(config.base_model)
-    wanted = set(config.modes)
+    wanted = {parse_arm(mode).mode for mode in config.modes}
     reading = _named(store, config.adapter, fits_base)
     memory = _named(store, config.adapter_closed_book, fits_base)
     memory_modes = {"closed_book", "blend"}
@@ -60,10 +67,34 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
             f"{config.base_model!r} (published: {', '.join(there) or 'none'}); train one, name "
             "one with --adapter, or leave the mode out"
         )
+    router, routed = _router(store, config.router if "auto" in wanted else None, reading, fits_base)
     return ChosenAdapters(
+        router=router,
+        routed=routed,
         raft=reading if wanted & {"raft", "auto"} else None,
         closed_book=(memory or reading) if wanted & memory_modes else None,
     )
+
+
+def _router(
+    store: str, wanted: str | None, reading: PublishedAdapter | None, fits_base: str
+) -> tuple[LearnedRouter | None, tuple[PublishedAdapter, ...]]:
+    """The router for auto with the adapters that it may choose, as the service takes it."""
+    if wanted is None:
+        return None, ()
+    published = fitting_adapters(store, fits_base)
+    routers = fitting_routers(store, fits_base, [a.ref.artifact_id for a in published])
+    if wanted != "latest":
+        known = ", ".join(router.name for router in routers) or "none"
+        routers = [router for router in routers if router.name == wanted]
+        if not routers:
+            raise NotFoundError(
+                f"router {wanted!r} does not exist or does not fit; fitting: {known}"
+            )
+    router = newest_router(routers, reading.ref.artifact_id if reading else None)
+    if router is None:
+        return None, ()
+    return router, tuple(a for a in published if a.ref.artifact_id in router.adapters)
 
 
 def _named(store: str, name: str | None, fits_base: str) -> PublishedAdapter | None:

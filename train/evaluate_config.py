@@ -6,8 +6,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from data_pipelines.config import RetrievalConfig
+from rayraft.arms import parse_arm
 from rayraft.config import Config
 from rayraft.errors import InputError, NotFoundError
+from rayraft.protocols import Mu
 from rayraft.records import COMBINED_MODES, MODES
 from rayraft.views import MixConfig
 
@@ -22,7 +24,8 @@ class EvaluateConfig(Config):
     """One evaluation."""
 
     modes: tuple[str, ...] = tuple(mode for mode in MODES if mode not in COMBINED_MODES)
-    """Any of closed_book, rag, raft, rag_sequence, rag_token, blend, auto, golden, search."""
+    """Any of closed_book, rag, raft, rag_sequence, rag_token, blend, auto, golden, search;
+    `rag:k=1` shows one passage, `blend:w=0.3` gives it that weight."""
     base_model: str = Field(default="mini", min_length=1)
     adapter: str | None = None
     """`name` or `name-vN`, for raft and auto; None: the newest one that was trained on passages."""
@@ -40,6 +43,11 @@ class EvaluateConfig(Config):
     max_new_tokens: int = Field(default=96, ge=1, le=4096)
     max_prompt_tokens: int = Field(default=1536, ge=128)
     """Passages that would make the prompt longer are left out, as in the service."""
+    router: str | None = "latest"
+    """Mode auto: the name of a learned router, `latest` for the newest that fits, null for the rule
+    alone. On questions that it was learned from its score is too good: see its own report."""
+    mu: Mu = "quality"
+    """Mode auto: what a learned router pays for quality."""
     actors: int | None = Field(default=None, ge=1, le=4096)
     """Processes that answer side by side; None: as many as there are CPUs, at most 16."""
     cpus_per_actor: float = Field(default=1.0, gt=0)
@@ -70,9 +78,9 @@ def check_modes(modes: Sequence[str]) -> None:
 
     Raises:
         NotFoundError: A mode does not exist.
-        InputError: There is none.
+        InputError: There is none, or its settings are malformed.
     """
-    unknown = [mode for mode in modes if mode not in ALL_MODES]
+    unknown = [mode for mode in modes if parse_arm(mode).mode not in ALL_MODES]
     if unknown:
         raise NotFoundError(f"mode {unknown[0]!r} does not exist; modes: {', '.join(ALL_MODES)}")
     if not modes:

@@ -1,10 +1,10 @@
 """What greedy generation is asked for and reports: outputs, and their text as it is written."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from transformers import StoppingCriteria
+from transformers import LogitsProcessor, StoppingCriteria
 
 from rayraft.models.codec import Codec
 from rayraft.writing import Row
@@ -19,6 +19,8 @@ class Generated:
     prompt_tokens: int
     completion_tokens: int
     """The end token included."""
+    mean_logprob: float | None = field(default=None, compare=False)
+    """Of the output's tokens, nats: how sure the model was; None where it was not measured."""
 
 
 class TextDeltas:
@@ -107,3 +109,25 @@ class RowWatch(StoppingCriteria):
     def _hand_out(row: Row, text: str) -> None:
         if text and row.on_text is not None:
             row.on_text(text)
+
+
+class Confidence(LogitsProcessor):
+    """Hears how probable each greedy token is, and changes nothing.
+
+    A drafted position is heard again when its draft was refused, so the last word on it counts.
+    """
+
+    def __init__(self) -> None:
+        self._by_length: dict[int, torch.Tensor] = {}
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """The scores as they came; float [rows, vocabulary]."""
+        wide = scores.float()
+        self._by_length[input_ids.shape[1]] = wide.amax(-1) - wide.logsumexp(-1)
+        return scores
+
+    def mean(self, row: int, start: int, tokens: int) -> float | None:
+        """Mean log-probability of a row's `tokens` tokens after position `start`, nats."""
+        heard = [self._by_length.get(start + i) for i in range(tokens)]
+        values = [float(each[row]) for each in heard if each is not None]
+        return sum(values) / len(values) if values else None

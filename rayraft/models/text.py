@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from rayraft.errors import ConfigError
 from rayraft.models.adapters import Adapters
@@ -14,7 +14,7 @@ from rayraft.models.batching import length_batches
 from rayraft.models.codec import Codec
 from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning
 from rayraft.models.decoding import Decoding
-from rayraft.models.generation import Generated, RowWatch
+from rayraft.models.generation import Confidence, Generated, RowWatch
 from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
 from rayraft.protocols import Combine, View
@@ -119,13 +119,14 @@ class TextModel:
         rendered = [self._codec.render(row.messages, row.max_new_tokens) for row in rows]
         outputs: dict[int, Generated] = {}
         for numbers in length_batches([len(ids) for ids in rendered], BATCH_TOKENS):
+            prompts, heard = [rendered[n] for n in numbers], Confidence()
             with self._turns, torch.inference_mode():
-                tokens = self._write(
-                    [rows[n] for n in numbers], [rendered[n] for n in numbers], adapter
-                )
-            for n, written in zip(numbers, tokens, strict=True):
+                tokens = self._write([rows[n] for n in numbers], prompts, adapter, heard)
+            start = 1 if self.is_encoder_decoder else max(map(len, prompts))
+            for place, (n, written) in enumerate(zip(numbers, tokens, strict=True)):
+                sure = heard.mean(place, start, len(written))
                 text = self._codec.decode(written)
-                outputs[n] = Generated(text, len(rendered[n]), len(written))
+                outputs[n] = Generated(text, len(rendered[n]), len(written), sure)
         return [outputs[n] for n in range(len(rows))]
 
     def generate_combined(
@@ -169,7 +170,11 @@ class TextModel:
         self._adapters.use(adapter)
 
     def _write(
-        self, rows: list[Row], prompts: list[list[int]], adapter: str | None
+        self,
+        rows: list[Row],
+        prompts: list[list[int]],
+        adapter: str | None,
+        heard: Confidence | None = None,
     ) -> list[list[int]]:
         """The output tokens of each row."""
         inputs = {k: v.to(self._device) for k, v in self._codec.inputs(prompts).items()}
@@ -181,6 +186,7 @@ class TextModel:
             **inputs,
             generation_config=self._settings(longest, len(rows)),
             stopping_criteria=StoppingCriteriaList([watch]),
+            logits_processor=LogitsProcessorList([heard] if heard else []),
         )
         watch.see(sequences)
         return watch.finish()

@@ -1,5 +1,10 @@
 """A running application whose generator is scripted, and a client's words to it."""
 
+import time
+
+from data_pipelines.canaries import start_canary, stop_canary
+from data_pipelines.champions import promote, rollback
+from serve.canary import draw
 from tests.ray.serve_fakes import ScriptedModel, free_port
 
 
@@ -47,3 +52,29 @@ def said(completion):
 
 def version_of(http):
     return http.get("/readyz").json()["kb_version"]
+
+
+def follow_changes(store, client, question):
+    """Promotions, a rollback and a canary of support-v2 reach the service within seconds."""
+    asked = next(q for i in range(99) if draw("support-v2", q := f"{question} {i}") < 0.5)
+    changes = (
+        (lambda: promote(store, "support-v1"), "support-v1"),
+        (lambda: promote(store, "support-v2"), "support-v2"),
+        (lambda: rollback(store, "reading"), "support-v1"),
+        (lambda: start_canary(store, "support-v2", 0.5), "support-v2"),
+        (lambda: stop_canary(store), "support-v1"),
+    )
+    for change, answering in changes:
+        change()
+        seconds = seconds_until(client, asked, answering)
+        assert seconds < 5, (answering, seconds)
+
+
+def seconds_until(client, question, adapter):
+    """How long the service takes until the adapter answers."""
+    began = time.monotonic()
+    while time.monotonic() - began < 10:
+        details = chat(client, question, model="rayraft/raft").model_extra["rayraft"]
+        if details["adapter"] == adapter:
+            break
+    return time.monotonic() - began

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": (["--store", "{missing}", "--questions", "{missing}"], "max_new_tokens=8"),
     "compare": (["--store", "{missing}", "--questions", "{missing}"], "evaluate.k=3"),
     "advise": (["--store", "{missing}", "--questions", "{missing}"], "evaluate.k=3"),
+    "router": (["--store", "{missing}"], "folds=4"),
     "serve": (["--store", "{missing}"], "retriever.retrieval.candidates=100"),
     "ask": (["Why?", "--store", "{missing}"], "api.max_new_tokens=8"),
     "demo": (["{missing}"], "train.lora.r=8"),

@@ -21,7 +21,7 @@ from rayraft.models.embedder import Embedder
 from rayraft.prompts import ABSTAIN, prompt_digest
 from rayraft.protocols import AskRequest
 from serve.__main__ import app
-from tests.ray.live_service import chat, said, start_service, version_of
+from tests.ray.live_service import chat, follow_changes, said, start_service, version_of
 from tests.ray.serve_store import make_store
 
 VIETNAM = "What is the rail allowance in Vietnam?"
@@ -178,10 +178,9 @@ def test_adapter_is_listed_and_used_as_soon_as_it_is_published(client, store):
         prompt_digest=prompt_digest(),
         config={"method": "raft"},
     )
-    other = manifest.model_copy(update={"base_digest": "another base model"})
     files = {"adapter_model.safetensors": b"weights", "adapter_config.json": b"{}"}
     ref = publish(store, "adapter", "support", files, manifest)
-    publish(store, "adapter", "misfit", files, other)
+    publish(store, "adapter", "misfit", files, manifest.model_copy(update={"base_digest": "x"}))
     time.sleep(0.2)
     models = [model.id for model in client.models.list()]
     assert "rayraft/raft@support-v1" in models and "rayraft/raft@misfit-v1" not in models
@@ -192,13 +191,13 @@ def test_adapter_is_listed_and_used_as_soon_as_it_is_published(client, store):
     for missing in ("support-v2", "misfit-v1"):
         with pytest.raises(openai.NotFoundError, match=missing):
             chat(client, VIETNAM, model=f"rayraft/raft@{missing}")
+    publish(store, "adapter", "support", files, manifest)
+    follow_changes(store, client, VIETNAM)
 
 
 def test_overload_is_refused_with_429_and_what_is_taken_is_answered(http):
-    body = {
-        "model": "rayraft/rag",
-        "messages": [{"role": "user", "content": f"slow: {VIETNAM}"}],
-    }
+    slow = [{"role": "user", "content": f"slow: {VIETNAM}"}]
+    body = {"model": "rayraft/rag", "messages": slow}
     with ThreadPoolExecutor(24) as pool:
         posts = [pool.submit(http.post, "/v1/chat/completions", json=body) for _ in range(24)]
         replies = [post.result() for post in posts]

@@ -77,6 +77,9 @@ def test_an_output_does_not_depend_on_its_neighbours(model: TextModel) -> None:
     alone = [model.generate([prompt], max_new_tokens=8)[0] for prompt in PROMPTS]
     assert [o.text for o in together] == [o.text for o in alone]
     assert [o.prompt_tokens for o in together] == [o.prompt_tokens for o in alone]
+    sure = [o.mean_logprob for o in alone]
+    assert [o.mean_logprob for o in together] == pytest.approx(sure, abs=1e-3)
+    assert all(each is not None and each < 0 for each in sure)
 
 
 @both
@@ -116,6 +119,7 @@ def test_drafts_from_the_source_do_not_change_the_text() -> None:
     (plain,) = model.generate([prompt])
     hook.remove()
     assert drafted == streamed and drafted.text == plain.text == "".join(pieces)
+    assert drafted.mean_logprob == pytest.approx(plain.mean_logprob, abs=1e-3)
     assert with_drafts < len(passes) == plain.completion_tokens
 
 

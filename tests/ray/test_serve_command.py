@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -67,45 +68,44 @@ def refused_without_token(port):
     return refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_serves_the_shipped_model_stops_on_ctrl_c_and_starts_again_on_the_same_port(
-    store, tmp_path
-):
+def test_serves_the_shipped_model_and_ctrl_c_frees_the_port_and_ends_every_process(store, tmp_path):
     port = free_port()
     keys = tmp_path / "keys.yaml"
     write_keys(str(keys), [ApiKey(name="k", sha256=key_digest("secret"))])
     # Serve would end each of these requests at once if its proxy believed the header.
     headers = {"Authorization": "Bearer secret", "x-request-timeout-seconds": "0.001"}
-    for options in ((), ("--keys", str(keys))):
-        child, line = started(store, port, *options)
-        try:
-            assert f"http://127.0.0.1:{port}" in line and "kb version" in line, line
-            url = f"http://127.0.0.1:{port}"
-            with httpx2.Client(base_url=url, timeout=START_S, headers=headers) as http:
-                stranger = http.get("/v1/models", headers={"Authorization": "Bearer no"})
-                assert stranger.status_code == (401 if options else 200)
-                assert "rayraft_http_requests_total" in http.get("/metrics").text or options
-                body = {
-                    "model": "rayraft/rag",
-                    "messages": [{"role": "user", "content": "How much annual leave is there?"}],
-                }
-                whole = http.post("/v1/chat/completions", json=body)
-                assert whole.status_code == 200, whole.text
-                reply = whole.json()
-                assert reply["usage"]["prompt_tokens"] > 20
-                streamed = http.post("/v1/chat/completions", json={**body, "stream": True})
-                assert streamed.text.endswith("data: [DONE]\n\n")
-            # Ray 2.60 binds the servers between replicas to all interfaces, whatever is set.
-            for name, open_port in exposed_ports(child.pid):
-                assert name.startswith("ray::ServeReplica"), name
-                assert refused_without_token(open_port), (name, open_port)
-            below = psutil.Process(child.pid).children(recursive=True)
-        finally:
-            code = stopped(child)
-        assert code == 0
-        deadline = time.monotonic() + 30
-        while any(process.is_running() for process in below):
-            assert time.monotonic() < deadline, "processes outlived the service"
-            time.sleep(0.2)
+    child, line = started(store, port, "--keys", str(keys))
+    try:
+        url = f"http://127.0.0.1:{port}"
+        assert url in line and "kb version" in line, line
+        with httpx2.Client(base_url=url, timeout=START_S, headers=headers) as http:
+            stranger = http.get("/v1/models", headers={"Authorization": "Bearer no"})
+            assert stranger.status_code == 401
+            body = {
+                "model": "rayraft/rag",
+                "messages": [{"role": "user", "content": "How much annual leave is there?"}],
+            }
+            whole = http.post("/v1/chat/completions", json=body)
+            assert whole.status_code == 200, whole.text
+            reply = whole.json()
+            assert reply["usage"]["prompt_tokens"] > 20
+            streamed = http.post("/v1/chat/completions", json={**body, "stream": True})
+            assert streamed.text.endswith("data: [DONE]\n\n")
+        # Ray 2.60 binds the servers between replicas to all interfaces, whatever is set.
+        for name, open_port in exposed_ports(child.pid):
+            assert name.startswith("ray::ServeReplica"), name
+            assert refused_without_token(open_port), (name, open_port)
+        below = psutil.Process(child.pid).children(recursive=True)
+    finally:
+        code = stopped(child)
+    assert code == 0
+    deadline = time.monotonic() + 30
+    while any(process.is_running() for process in below):
+        assert time.monotonic() < deadline, "processes outlived the service"
+        time.sleep(0.2)
+    with socket.socket() as again:  # as the next service binds it
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
 
 
 def test_ask_answers_from_a_store_in_process(store):

@@ -1,5 +1,6 @@
 """Errors of the service, and OpenAI's JSON for all of them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -45,9 +46,10 @@ class RateLimited(RayraftError):
     http_status = 429
     code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
+    def __init__(self, message: str, retry_after_s: int, limits: Mapping[str, str]) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.limits = limits
 
 
 class BodyTimeout(RayraftError):
@@ -81,7 +83,8 @@ def error_headers(error: RayraftError) -> dict[str, str]:
     if error.http_status == 401:
         return {"WWW-Authenticate": "Bearer"}
     if error.http_status in (429, 503):
-        return {"Retry-After": str(getattr(error, "retry_after_s", RETRY_AFTER_S))}
+        wait_s = getattr(error, "retry_after_s", RETRY_AFTER_S)
+        return {"Retry-After": str(wait_s), **getattr(error, "limits", {})}
     return {}
 
 

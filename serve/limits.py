@@ -82,6 +82,7 @@ class Limiter:
                     f"rate limit of key {key.name}: {limit} {kind.name} per minute; "
                     f"try again in {wait_s} s",
                     wait_s,
+                    self.headers(key),
                 )
         for kind, bucket in buckets:
             if kind.name == "requests":

@@ -30,6 +30,7 @@ def test_limits_are_told_and_then_kept(api):
     refused = api.chat("few")
     assert refused.status_code == 429 and error_of(refused)["code"] == "rate_limit_exceeded"
     assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
     assert api.chat("ask").status_code == 200
 
 

@@ -19,7 +19,7 @@ from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest import Plan, commit_rows, plan_ingest
 from data_pipelines.ingest_chunking import chunk_batch, load_tokenizer
 from data_pipelines.ingest_inputs import Inputs, RunOptions, read_inputs
-from data_pipelines.ingest_reading import keep_keys
+from data_pipelines.ingest_reading import READ_SCHEMA, keep_keys
 from data_pipelines.ingest_report import IngestReport
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.known_vectors import KnownVectors, embedded_texts, text_key
@@ -157,8 +157,9 @@ class _Job:
     def chunk(self, inputs: Inputs, plan: Plan) -> pa.Table:
         """Rows of all chunks of the documents to write, with `tokens`."""
         keys = pa.array(sorted(plan.keys), pa.int64())
-        if isinstance(inputs.documents, pa.Table) and len(keys) <= _FEW_DOCUMENTS:
-            kept = keep_keys(inputs.documents, keys)
+        here = isinstance(inputs.documents, pa.Table) and len(keys) <= _FEW_DOCUMENTS
+        if here or not len(keys):
+            kept = keep_keys(inputs.documents, keys) if here else READ_SCHEMA.empty_table()
             return chunk_batch(kept, self.embedder, self.config.chunking)
         self.options.start_ray()
         from data_pipelines import ingest_ray

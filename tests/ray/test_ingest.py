@@ -76,7 +76,7 @@ def test_a_rerun_changes_nothing_and_a_change_replaces_one_document(folder: Path
     quarantined = {Path(uri).name for uri in read_quarantine(str(store))["uri"].to_pylist()}
     assert quarantined == {"broken.pdf", "rows.jsonl:21"}
 
-    second = ingest(folder, store)
+    second = ingest(folder, store, ON_RAY)
     assert counts(second) == (0, 0, 22, 2, 1)
     assert (second.chunks, second.embedded, second.kb_version) == (0, 0, first.kb_version)
 

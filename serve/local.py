@@ -31,8 +31,8 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
         answering.adapter_poll_s,
     )
 
-    async def generate(wanted: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
-        yield await engine.generate(wanted)
+    async def generate(request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
+        yield await engine.generate(request)
 
     adapter = catalog.for_request(request)
     routers = following_routers(store, base_digest, catalog, answering)

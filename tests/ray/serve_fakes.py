@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,7 @@ class FakeService:
 
 @dataclass
 class _Stored:
-    documents: dict
+    documents: dict[str, Any]
     version: int = 7
 
     def document(self, document_id):

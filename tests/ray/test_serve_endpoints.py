@@ -1,8 +1,10 @@
 """Completions, reranking, batches, adapters, metrics and the OpenAPI document over HTTP."""
 
-import jsonschema  # type: ignore[import-untyped]
+from typing import Any
+
+import jsonschema
 import pytest
-from openapi_spec_validator import validate  # type: ignore[import-untyped]
+from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from rayraft.errors import GenerationError
@@ -36,7 +38,13 @@ def test_completions_are_openais(api):
 
 
 def test_completions_refuse_what_they_cannot_answer(api):
-    for body in ({}, {"prompt": []}, {"prompt": ["a", " "]}, {"prompt": "x" * 20_001}):
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"prompt": []},
+        {"prompt": ["a", " "]},
+        {"prompt": "x" * 20_001},
+    ]
+    for body in bodies:
         assert api.send("POST", "/v1/completions", json=body).status_code == 400
     two = {"prompt": ["a", "b"], "stream": True}
     assert "stream" in error_of(api.send("POST", "/v1/completions", json=two))["message"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from rayraft.errors import DeadlineExceeded, InputError
+from rayraft.prompts import Message
 from rayraft.protocols import GenerateRequest, View
 from serve.engine import TextEngine
 
@@ -39,7 +40,7 @@ class FakeModel:
         if self.refuses in asked:
             raise InputError(f"{self.refuses} is too long")
         self.batches.append((len(rows), adapter))
-        words = [[] for _ in rows]
+        words: list[list[str]] = [[] for _ in rows]
         ended = [False for _ in rows]
         while not all(ended):
             time.sleep(0.002)
@@ -72,7 +73,7 @@ def with_engine(use, **options):
 
 
 def ask(text="hi", adapter=None, max_new_tokens=1, deadline_at=None):
-    messages = [{"role": "user", "content": text}]
+    messages: list[Message] = [{"role": "user", "content": text}]
     request = GenerateRequest.of(messages, adapter, max_new_tokens)
     return replace(request, deadline_at=deadline_at)
 

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from rayraft.prompts import Message
 from rayraft.protocols import GenerateRequest
 from serve.engine import TextEngine
 from serve.follower import Follower
 
-PROMPT = [{"role": "user", "content": "hi"}]
+PROMPT: list[Message] = [{"role": "user", "content": "hi"}]
 
 
 # --- health -----------------------------------------------------------------------------------
@@ -29,6 +30,9 @@ class SlowModel:
     def __init__(self):
         self.probes, self.stuck = 0, threading.Event()
         self.stuck.set()
+
+    def generate_combined(self, views, combine, *, max_new_tokens=96, wanted=None):
+        raise AssertionError("nothing is combined")
 
     def load_adapter(self, name, path):
         raise AssertionError("no adapter is asked for")

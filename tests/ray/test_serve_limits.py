@@ -1,6 +1,7 @@
 """How much is let in, and from where, without a cluster."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from serve.config import ApiConfig
 from serve.keys import ApiKey, key_digest
 from tests.ray.api_in_process import Api, error_of
 
-NAMES = {
+NAMES: dict[str, dict[str, Any]] = {
     "ask": {},
     "few": {"requests_per_minute": 2, "tokens_per_minute": 1000},
     "terse": {"tokens_per_minute": 10},
@@ -40,7 +41,7 @@ def test_tokens_of_an_answer_count_streamed_or_not(api, stream):
     assert api.chat("terse").status_code == 429
 
 
-def test_a_full_service_refuses_at_once_and_has_room_again():
+def test_a_full_service_refuses_at_once_and_has_room_again(monkeypatch):
     api = Api(scale={"max_ongoing_requests": 2})
     entered, leave = asyncio.Event(), asyncio.Event()
 
@@ -50,7 +51,7 @@ def test_a_full_service_refuses_at_once_and_has_room_again():
             await leave.wait()
             return api.service._answer(request)
 
-        api.service.answer = slow
+        monkeypatch.setattr(api.service, "answer", slow)
         async with api.client() as client:
             body = {"messages": [{"role": "user", "content": "q"}]}
             posts = [asyncio.create_task(client.post("/v1/chat/completions", json=body))]

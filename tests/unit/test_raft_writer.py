@@ -30,6 +30,9 @@ class OneQuestionTeacher:
     def write(self, requests):
         return [self._one(r) for r in requests]
 
+    def explain(self, requests, results):
+        return list(results)
+
     def _one(self, r):
         number = r.chunk_id[1:]
         quote = "made up" if r.chunk_id in self.wrong else f"Topic {number} has the value v{number}"

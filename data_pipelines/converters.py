@@ -84,7 +84,13 @@ def _pdf(suffix: str, data: bytes, max_pages: int) -> str:
 
     with pypdfium2.PdfDocument(data) as document:
         _check_pages(len(document), max_pages)
-    return _markitdown(suffix, data)
+        try:
+            return _markitdown(suffix, data)
+        except MemoryError:
+            raise
+        except Exception:  # it is stricter than browsers are; the text alone is better than nothing
+            pages = [page.get_textpage().get_text_bounded() for page in document]
+            return "\n\n".join(pages).replace("\r\n", "\n")
 
 
 def _pptx(suffix: str, data: bytes, max_pages: int) -> str:

@@ -17,7 +17,7 @@ from data_pipelines.sql_source import Query, read_query
 from rayraft.errors import InputError
 from rayraft.records import digest
 
-READERS = 1
+READERS = 2
 """Raised when a reader makes other text of the same file: every file is then read again."""
 
 _CONVERTED_WEIGHT = 20

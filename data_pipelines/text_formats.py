@@ -1,5 +1,6 @@
 """Text files to text and fields: Markdown, plain text, CSV."""
 
+import codecs
 import csv
 import io
 import re
@@ -27,7 +28,7 @@ def decode_text(data: bytes) -> str:
         Unreadable: It is not text.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(_wide(data) or "utf-8-sig")
     except UnicodeDecodeError:
         best = from_bytes(data).best()
         if best is None:
@@ -36,6 +37,19 @@ def decode_text(data: bytes) -> str:
     if "\0" in text:
         raise Unreadable("not text: holds NUL characters")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _wide(data: bytes) -> str | None:
+    """The encoding of a text in wide characters: by its mark, else by where its zeros are."""
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    # Mostly Latin letters without a mark: every other byte is 0.
+    even, odd = data[:1024:2].count(0), data[1:1024:2].count(0)
+    if min(even, odd) or 2 * max(even, odd) < 0.8 * len(data[:1024]) or len(data) < 4:
+        return None
+    return "utf-16-be" if even else "utf-16-le"
 
 
 def split_front_matter(text: str) -> tuple[str, dict[str, Any]]:

@@ -117,8 +117,9 @@ def test_a_wrong_path_or_another_embedder_leaves_the_store_as_it_was(folder: Pat
     assert not store.exists()
 
     version = KnowledgeBase.create_or_open(str(store), SPEC).version
+    other = IngestConfig.model_validate({"embedding": {"embedder": "minilm"}})
     with pytest.raises(ArtifactMismatch, match="hash"):
-        ingest(folder, store)
+        ingest(folder, store, other)
     assert KnowledgeBase.open(str(store)).version == version
 
 

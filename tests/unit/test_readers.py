@@ -91,6 +91,13 @@ def test_text_in_another_encoding_is_read(tmp_path: Path):
     assert document(tmp_path / "a.txt", text.encode("cp1252")).text == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_in_wide_characters_is_read(tmp_path: Path, encoding: str):
+    text = "Die Rückgabe ist möglich. " * 3
+
+    assert document(tmp_path / "a.txt", text.encode(encoding)).text == text
+
+
 def test_line_ends_and_byte_order_mark_are_normalised(tmp_path: Path):
     found = document(tmp_path / "a.txt", b"\xef\xbb\xbfone\r\ntwo\rthree\n")
 

@@ -8,7 +8,7 @@ import typer
 from rayraft.commands import clear_errors
 
 EPILOG = (
-    "Examples: `python -m train evaluate --store .rayraft/store --questions questions.jsonl "
+    "Examples: `rayraft evaluate --store .rayraft/store --questions questions.jsonl "
     "--modes closed_book,rag,rag:k=1,raft,raft:k=1 --run modes`\n\n"
     "`python -m train router --store .rayraft/store --run modes`\n\n"
     "`python -m train router --store .rayraft/store quality=exact_match balanced_loss=0.01`"
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def router(
     store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
     run: Annotated[
-        str | None, typer.Option(help="Evaluation below <store>/evals/; the newest without.")
+        str | None, typer.Option(help="Evaluation in the store's evals/; the newest without.")
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the router; time and version without.")

@@ -158,25 +158,43 @@ def _calibrate(scores: Floats, y: Floats) -> tuple[float, float]:
     return float(weights[0]), offset
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """What a setting of the policy would have given, on average."""
+
+    level: Level
+    quality: float
+    promised: float
+    """By the forecasts."""
+    spent: float
+
+
 def _levels(
     forecasts: Floats, quality: Floats, costs: Floats, spent: Floats, config: RouterTrainConfig
 ) -> tuple[dict[str, Level], float]:
-    """The policy's settings by what they would have given, and the worth of it all."""
-    tried = []
+    """The policy's settings by what they would have given, and the worth of it all.
+
+    A loss must be within its bound by the outcomes and by the forecasts: of a hundred settings, one
+    is lucky with a few hundred outcomes; the forecasts vary less, and promise the best too much.
+    """
+    means, line, tried = quality.mean(axis=0), np.arange(len(quality)), []
     for mu, margin in itertools.product(MUS, MARGINS):
         level = Level(mu=mu, margin=margin)
-        chosen = choices(forecasts, quality.mean(axis=0), costs, level)
-        line = np.arange(len(chosen))
-        tried.append((level, quality[line, chosen].mean(), spent[line, chosen].mean()))
+        at = line, choices(forecasts, means, costs, level)
+        tried.append(_Tried(level, *(float(of[at].mean()) for of in (quality, forecasts, spent))))
     # Among equals the wider margin: it stays with the best fixed arm where nothing is gained.
-    free = [each for each in tried if each[0].mu == 0]
-    top = max(free, key=lambda each: (round(each[1], 4), each[0].margin))
-    levels = {"quality": top[0]}
+    free = [each for each in tried if each.level.mu == 0]
+    top = max(free, key=lambda each: (round(each.quality, 4), each.level.margin))
+    best = {"quality": top}
     for name, loss in (("balanced", config.balanced_loss), ("cheap", config.cheap_loss)):
-        kept = [each for each in tried if each[1] >= top[1] - loss]
-        levels[name] = min(kept, key=lambda each: (round(each[2], 4), -each[1]))[0]
-    cheapest = min(each[2] for each in tried if each[1] >= top[1] - config.balanced_loss)
-    return levels, float(top[1] - config.draft_mu * cheapest)
+        kept = [
+            each
+            for each in tried
+            if each.quality >= top.quality - loss and each.promised >= top.promised - loss
+        ]
+        best[name] = min(kept, key=lambda each: (round(each.spent, 4), -each.quality))
+    levels = {name: each.level for name, each in best.items()}
+    return levels, top.quality - config.draft_mu * best["balanced"].spent
 
 
 def forecasts_of(features: Sequence[Features], fitted: Fitted) -> Floats:

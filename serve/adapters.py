@@ -45,6 +45,10 @@ class AdapterCatalog:
         """Published adapters that somebody in `groups` may use, oldest first."""
         return [one for one in self._all() if may_use_adapter(one.ref.name, groups)]
 
+    def ids(self) -> list[str]:
+        """Of all published adapters, whoever owns them."""
+        return [one.reference.adapter_id for one in self._all()]
+
     def for_request(self, request: AskRequest) -> AdapterRef | None:
         """The adapter of a request's mode; for blend, whose adapter answers by heart, the memory.
 

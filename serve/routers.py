@@ -65,7 +65,6 @@ def following_routers(
     """The catalogue of a store's routers for a base model and the adapters of `adapters`."""
 
     def read() -> list[LearnedRouter]:
-        published = [adapter.adapter_id for adapter in adapters.adapters()]
-        return fitting_routers(store, base_digest, published)
+        return fitting_routers(store, base_digest, adapters.ids())
 
     return RouterCatalog(read, config.router, config.adapter_poll_s)

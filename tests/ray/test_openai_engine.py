@@ -13,6 +13,7 @@ import uvicorn
 
 from rayraft.config import load
 from rayraft.errors import ConfigError, DeadlineExceeded, InputError, NotFoundError
+from rayraft.prompts import Message
 from rayraft.protocols import GenerateRequest, View
 from serve.api import create_api
 from serve.breaker import CircuitBreaker
@@ -78,7 +79,7 @@ def engine_of(endpoint, **settings):
 
 
 def ask(text="What is the fee?", adapter=None, **fields):
-    messages = [{"role": "user", "content": text}]
+    messages: list[Message] = [{"role": "user", "content": text}]
     return replace(GenerateRequest.of(messages, adapter, 32), **fields)
 
 

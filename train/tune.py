@@ -127,7 +127,6 @@ def _schedule(config: TuneConfig) -> ray.tune.TuneConfig:
         mode="min",
         num_samples=config.trials,
         time_budget_s=config.budget_s,
-        max_concurrent_trials=config.parallel or _places(config.train),
         reuse_actors=False,
         scheduler=AsyncHyperBandScheduler(
             time_attr=STEP,
@@ -135,7 +134,9 @@ def _schedule(config: TuneConfig) -> ray.tune.TuneConfig:
             grace_period=config.rung_steps,
             reduction_factor=config.reduction,
         ),
-        search_alg=ray.tune.search.basic_variant.BasicVariantGenerator(random_state=config.seed),
+        search_alg=ray.tune.search.basic_variant.BasicVariantGenerator(
+            max_concurrent=config.parallel or _places(config.train), random_state=config.seed
+        ),
     )
 
 

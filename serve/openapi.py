@@ -4,28 +4,30 @@ from typing import Any
 
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from rayraft.records import Passage
+from rayraft.records import Answer, Citation, Passage
 from serve.errors import error_body
+from serve.responses import details
 
-_ANSWER = {
-    "mode": "rag",
-    "route": "",
-    "kb_version": 12,
-    "adapter": None,
-    "quotes": ["The warranty lasts two years."],
-    "citations": [
-        {
-            "chunk_id": "manuals/kettle.md#0",
-            "document_id": "manuals/kettle.md",
-            "quote": "The warranty lasts two years.",
-            "start": 0,
-            "end": 29,
-        }
-    ],
-    "abstained": False,
-    "supported": True,
-    "timings_ms": {"retrieve": 9.1, "generate": 210.4, "total": 221.0},
-}
+_QUOTE = "The warranty lasts two years."
+_ANSWER = details(
+    Answer(
+        text="two years",
+        mode="rag",
+        kb_version=12,
+        quotes=[_QUOTE],
+        citations=[
+            Citation(
+                chunk_id="manuals/kettle.md#0",
+                document_id="manuals/kettle.md",
+                quote=_QUOTE,
+                start=0,
+                end=len(_QUOTE),
+            )
+        ],
+        timings_ms={"retrieve": 9.1, "generate": 210.4, "total": 221.0},
+    ),
+    with_passages=False,
+)
 _USAGE = {"prompt_tokens": 320, "completion_tokens": 14, "total_tokens": 334}
 _PASSAGE = Passage(
     chunk_id="travel/rail.md#0",

@@ -7,11 +7,16 @@ import openai
 
 from serve.api import create_api
 from serve.config import ApiConfig
-from serve.keys import KeyRing
+from serve.keys import ApiKey, KeyRing, key_digest
 from tests.ray.serve_fakes import FakeService
 
 BASE = "http://127.0.0.1:8000"
 QUESTION = [{"role": "user", "content": "What is the fee?"}]
+
+
+def key_of(name, **values):
+    """An API key whose secret is its name."""
+    return ApiKey(name=name, sha256=key_digest(name), **values)
 
 
 class Api:

@@ -4,14 +4,13 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rayraft.answering import Retrieved
 from rayraft.errors import NotFoundError, VersionTimeout
 from rayraft.prompts import completion
-from rayraft.records import Answer, Citation, Passage, Usage
+from rayraft.records import Answer, Citation, Document, Passage, Usage
 from rayraft.tenants import may_use_adapter
 from serve.access import check_may_replace, read_document
 from serve.openapi import EXAMPLES
@@ -114,7 +113,7 @@ class FakeService:
 
 @dataclass
 class _Stored:
-    documents: dict[str, Any]
+    documents: dict[str, Document]
     version: int = 7
 
     def document(self, document_id):

@@ -5,8 +5,8 @@ from typing import Any
 import openai
 import pytest
 
-from serve.keys import ApiKey, key_digest
-from tests.ray.api_in_process import Api, error_of
+from serve.keys import key_digest
+from tests.ray.api_in_process import Api, error_of, key_of
 
 NAMES: dict[str, dict[str, Any]] = {
     "ask": {},
@@ -18,7 +18,7 @@ NAMES: dict[str, dict[str, Any]] = {
     "own": {"tenant": "acme", "default_adapter": "acme--own-v1"},
 }
 BATCH = {"documents": [{"document_id": "a", "text": "x"}]}
-KEYS = [ApiKey(name=name, sha256=key_digest(name), **values) for name, values in NAMES.items()]
+KEYS = [key_of(name, **values) for name, values in NAMES.items()]
 
 KEYS_BY_NAME = {key.name: key for key in KEYS}
 
@@ -63,7 +63,7 @@ def test_a_body_is_not_read_before_the_key(api):
     read = []
 
     async def body():
-        read.append("the body")
+        read.append(True)
         yield b"{}"
 
     assert api.send("POST", "/v1/chat/completions", content=body()).status_code == 401

@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 
 from serve.config import ApiConfig
-from serve.keys import ApiKey, key_digest
-from tests.ray.api_in_process import Api, error_of
+from tests.ray.api_in_process import Api, error_of, key_of
 
 NAMES: dict[str, dict[str, Any]] = {
     "ask": {},
     "few": {"requests_per_minute": 2, "tokens_per_minute": 1000},
     "terse": {"tokens_per_minute": 10},
 }
-KEYS = [ApiKey(name=name, sha256=key_digest(name), **values) for name, values in NAMES.items()]
+KEYS = [key_of(name, **values) for name, values in NAMES.items()]
 
 
 @pytest.fixture

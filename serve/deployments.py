@@ -138,7 +138,7 @@ class Router:
         if request.mode != "auto" or self._routers is None:
             return self._settings
         adapter_id = adapter.adapter_id if adapter else None
-        learned = await asyncio.to_thread(self._routers.router, adapter_id)
+        learned = await asyncio.to_thread(self._routers.router, adapter_id, request.groups)
         return replace(self._settings, learned=learned)
 
     async def _known_adapters(self) -> AdapterCatalog:

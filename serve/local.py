@@ -36,7 +36,7 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
 
     adapter = catalog.for_request(request)
     routers = following_routers(store, base_digest, catalog, answering)
-    learned = routers.router(adapter.adapter_id if adapter else None)
+    learned = routers.router(adapter.adapter_id if adapter else None, request.groups)
     try:
         return await answer(
             request,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from data_pipelines.published_routers import fitting_routers, newest_router
 from rayraft.errors import NotFoundError
 from rayraft.learned_router import LearnedRouter
+from rayraft.tenants import may_use_adapter
 from serve.adapters import AdapterCatalog
 from serve.config import AnsweringConfig
 
@@ -32,15 +33,21 @@ class RouterCatalog:
         self._routers: list[LearnedRouter] = []
         self._read_at = float("-inf")
 
-    def router(self, adapter_id: str | None) -> LearnedRouter | None:
+    def router(self, adapter_id: str | None, groups: Sequence[str] = ()) -> LearnedRouter | None:
         """The one for requests with this adapter; None where the rule decides.
+
+        One that may choose an adapter which nobody in `groups` may use is not there for them.
 
         Raises:
             NotFoundError: A router is named, and is not there or does not fit.
         """
         if self._wanted is None:
             return None
-        routers = self._published()
+        routers = [
+            router
+            for router in self._published()
+            if all(may_use_adapter(adapter, groups) for adapter in router.adapters)
+        ]
         if self._wanted == LATEST:
             return newest_router(routers, adapter_id)
         named = [router for router in routers if router.name == self._wanted]

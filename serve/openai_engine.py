@@ -96,7 +96,11 @@ class OpenAIEngine:
             )
 
     def close(self) -> None:
-        """There are no threads."""
+        """There are no threads; connections end with the process, or by `aclose`."""
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
         if len(request.views) > 1:

@@ -73,9 +73,22 @@ def endpoint(running):
     return running
 
 
-def engine_of(endpoint, **settings):
+def with_engine(endpoint, use, **settings):
+    """What `use(engine)` returns; the engine's connections are closed."""
     given = {"base_url": endpoint.url, "served_model": "rayraft/rag", "max_retries": 0}
-    return OpenAIEngine(OpenAIConfig(**{**given, **settings}), "secret")
+
+    async def go():
+        engine = OpenAIEngine(OpenAIConfig(**{**given, **settings}), "secret")
+        try:
+            return await use(engine)
+        finally:
+            await engine.aclose()
+
+    return asyncio.run(go())
+
+
+def answered(endpoint, request, **settings):
+    return with_engine(endpoint, lambda engine: engine.generate(request), **settings)
 
 
 def ask(text="What is the fee?", adapter=None, **fields):
@@ -84,12 +97,11 @@ def ask(text="What is the fee?", adapter=None, **fields):
 
 
 def test_whole_and_streamed_outputs_come_with_their_tokens(endpoint):
-    async def use():
-        engine = engine_of(endpoint)
+    async def use(engine):
         await engine.check()
         return await engine.generate(ask()), [piece async for piece in engine.stream(ask())]
 
-    whole, pieces = asyncio.run(use())
+    whole, pieces = with_engine(endpoint, use)
     assert whole.text == "5 EUR" == "".join(piece.text for piece in pieces)
     assert [piece.text for piece in pieces[:2]] == ["5 ", "EUR"]
     for counted in (whole, pieces[-1]):
@@ -100,13 +112,13 @@ def test_whole_and_streamed_outputs_come_with_their_tokens(endpoint):
 
 
 def test_an_adapter_is_asked_for_by_its_name(endpoint):
-    asyncio.run(engine_of(endpoint).generate(ask(adapter="rayraft/raft@a-v1")))
+    answered(endpoint, ask(adapter="rayraft/raft@a-v1"))
     assert endpoint.endpoint.service.asked[0].adapter == "a-v1"
 
 
 def test_failures_that_may_pass_are_tried_again(endpoint):
     endpoint.endpoint.statuses = [503, 429]
-    whole = asyncio.run(engine_of(endpoint, max_retries=2).generate(ask()))
+    whole = answered(endpoint, ask(), max_retries=2)
     assert (whole.text, endpoint.endpoint.requests) == ("5 EUR", 3)
 
 
@@ -116,20 +128,18 @@ def test_failures_that_may_pass_are_tried_again(endpoint):
 def test_what_stays_wrong_is_an_error_of_ours(endpoint, status, error):
     endpoint.endpoint.statuses = [status]
     with pytest.raises(error, match=r"127\.0\.0\.1"):
-        asyncio.run(engine_of(endpoint).generate(ask()))
+        answered(endpoint, ask())
 
 
 def test_an_unknown_model_is_said_before_any_question(endpoint):
-    engine = engine_of(endpoint, served_model="gpt-9")
     with pytest.raises(NotFoundError, match=r"does not serve 'gpt-9'; it serves rayraft"):
-        asyncio.run(engine.check())
+        with_engine(endpoint, lambda engine: engine.check(), served_model="gpt-9")
 
 
 def test_after_failures_in_a_row_the_endpoint_is_left_alone_for_a_while(endpoint):
     endpoint.endpoint.statuses = [500] * 3
 
-    async def use():
-        engine = engine_of(endpoint, breaker_failures=3, breaker_rest_s=0.2)
+    async def use(engine):
         for _ in range(5):
             with pytest.raises(Unavailable):
                 await engine.generate(ask())
@@ -137,20 +147,21 @@ def test_after_failures_in_a_row_the_endpoint_is_left_alone_for_a_while(endpoint
         await asyncio.sleep(0.25)
         return sent, (await engine.generate(ask())).text
 
-    assert asyncio.run(use()) == (3, "5 EUR")
+    after = with_engine(endpoint, use, breaker_failures=3, breaker_rest_s=0.2)
+    assert after == (3, "5 EUR")
 
 
 def test_nobody_listening_is_unavailable():
     nowhere = SimpleNamespace(url=f"http://127.0.0.1:{free_port()}/v1")
     with pytest.raises(Unavailable):
-        asyncio.run(engine_of(nowhere).generate(ask()))
+        answered(nowhere, ask())
 
 
 def test_the_time_limit_of_a_request_ends_the_wait(endpoint):
     endpoint.endpoint.delay_s = 1.0
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        asyncio.run(engine_of(endpoint).generate(ask(deadline_at=time.time() + 0.1)))
+        answered(endpoint, ask(deadline_at=time.time() + 0.1))
     assert time.monotonic() - began < 0.8
 
 
@@ -167,8 +178,8 @@ def test_leaving_a_stream_ends_the_work_at_the_endpoint(endpoint):
 
     service.answer_stream = forever
 
-    async def use():
-        stream = engine_of(endpoint).stream(ask())
+    async def use(engine):
+        stream = engine.stream(ask())
         assert (await anext(stream)).text == "x"
         await stream.aclose()
         for _ in range(100):
@@ -176,14 +187,14 @@ def test_leaving_a_stream_ends_the_work_at_the_endpoint(endpoint):
                 return
             await asyncio.sleep(0.02)
 
-    asyncio.run(use())
+    with_engine(endpoint, use)
     assert service.closed
 
 
 def test_modes_that_mix_distributions_are_refused(endpoint):
     both = GenerateRequest((View([], None, 0.5), View([], None, 0.5)), combine="rag_token")
     with pytest.raises(InputError, match="mode rag_token mixes"):
-        asyncio.run(engine_of(endpoint).generate(both))
+        answered(endpoint, both)
 
 
 def test_an_open_breaker_lets_one_call_through_at_a_time():

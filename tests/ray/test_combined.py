@@ -54,6 +54,7 @@ def test_scores_are_those_of_transformers_rag_models(tmp_path: Path) -> None:
     folder = save_seq2seq(tmp_path)
     generator = T5ForConditionalGeneration.from_pretrained(folder).eval()
     weights = {name: weight.clone() for name, weight in generator.state_dict().items()}
+    generator.config.bos_token_id = None  # the RAG classes read it of every generator
     sizes: Any = {"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1}
     encoder = DPRQuestionEncoder(DPRConfig(vocab_size=8, intermediate_size=8, **sizes))
     config = RagConfig.from_question_encoder_generator_configs(

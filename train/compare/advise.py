@@ -22,7 +22,7 @@ WEAK_RECALL = 0.8
 """Below this recall@k, what retrieval misses decides more than who reads."""
 STEP_OVER_ANSWER = 1.5
 """Seconds of training on a row, as a multiple of an answer's: forward and backward of the prompt
-are about three times its reading, without the writing. Measured 1 to 2 with the shipped model."""
+are about three times its reading, without the writing."""
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,30 @@
 """What the training of a reranker on a store's own questions is told."""
 
-from typing import Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rayraft.config import Config
 from train.config import TrainConfig
 
-SCHEDULE = TrainConfig(
-    base_model="mini-reranker",
-    tuning="full",
-    freeze=["shared"],
-    dropout=0.1,
-    learning_rate=5e-5,
-    warmup_fraction=0.1,
-    final_learning_rate_fraction=0.02,
-    epochs=1,
-    log_every_steps=5,
-)
-"""A tenth of the rate that the shipped reranker was trained at: it goes on from there."""
+
+class RerankerSchedule(TrainConfig):
+    """A training whose defaults go on from the shipped reranker, at a fraction of its rate."""
+
+    base_model: str = Field(default="mini-reranker", min_length=1)
+    """`mini-reranker`, one of the store (`name-vN`), or the folder of one."""
+    tuning: Literal["full"] = "full"
+    """A reranker is published whole."""
+    freeze: list[str] = Field(default_factory=lambda: ["shared"])
+    """Its word embeddings are MiniLM's."""
+    dropout: float | None = Field(default=0.1, ge=0, lt=1)
+    """Of the layers."""
+    learning_rate: float = Field(default=5e-5, gt=0, le=1)
+    """A quarter of the rate that it was made with."""
+    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises linearly."""
+    epochs: int = Field(default=1, ge=1, le=10_000)
+    """Passes over the questions."""
 
 
 class RerankerConfig(Config):
@@ -37,10 +43,4 @@ class RerankerConfig(Config):
     measured: int = Field(default=200, ge=0)
     """Held-out questions that the ranking is measured on, before and after."""
     seed: int = Field(default=0, ge=0)
-    train: TrainConfig = SCHEDULE
-
-    @model_validator(mode="after")
-    def _schedule_fits(self) -> Self:
-        if self.train.tuning != "full":
-            raise ValueError("train.tuning: must be full; a reranker is published whole")
-        return self
+    train: RerankerSchedule = RerankerSchedule()

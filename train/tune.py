@@ -70,7 +70,8 @@ def tune(
     trial = _TrialRun(config, source, made_of.config, place.storage)
     tuner = ray.tune.Tuner(
         # The trial itself only waits: its workers are Ray Train's, with resources of their own.
-        ray.tune.with_resources(trial, {"CPU": 0}),
+        # A CPU of its own would be one less for them; Ray Tune does not take nothing at all.
+        ray.tune.with_resources(trial, {"CPU": 0, "memory": 2**20}),
         param_space=space(config),
         tune_config=_schedule(config),
         run_config=ray.tune.RunConfig(

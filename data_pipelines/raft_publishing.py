@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from data_pipelines.artifacts import ArtifactRef, publish
+from data_pipelines.artifacts import ArtifactRef, publish, read_manifest
 from data_pipelines.raft_card import data_card
 from data_pipelines.raft_examples import RaftConfig, to_table
 from data_pipelines.raft_reading import SPLITS
@@ -29,6 +30,8 @@ METRICS = (
     "seconds",
 )
 """Figures of a run that its manifest keeps."""
+SUMMED = ("refused_distractors", "prompt_tokens", "completion_tokens", "seconds")
+"""Those of them that several runs joined into one have spent together."""
 
 
 def publish_run(
@@ -66,6 +69,46 @@ def publish_run(
         metrics=metrics | {f"dropped.{k}": v for k, v in counts["dropped"].items()},
     )
     return publish(store, "raft", counts["run"], files, manifest)
+
+
+@dataclass(frozen=True)
+class JoinedRun:
+    """A run whose examples were written as several."""
+
+    name: str
+    teacher: str
+    """As its card calls who wrote it."""
+    kb_version: int
+    parts: Sequence[ArtifactRef]
+
+
+def publish_joined(
+    store: str, joined: JoinedRun, examples: Sequence[RaftExample], config: RaftConfig
+) -> ArtifactRef:
+    """Publishes examples of several runs as one.
+
+    Args:
+        store: Folder or URI.
+        joined: What the parts are.
+        examples: With their splits, in order.
+        config: That they were made by.
+
+    Raises:
+        InputError: The name is taken.
+    """
+    spent = [read_manifest(part).metrics for part in joined.parts]
+    counts: dict[str, Any] = {
+        "run": joined.name,
+        "teacher": joined.teacher,
+        "kb_version": joined.kb_version,
+        "chunks": len({example.chunk_id for example in examples}),
+        "restricted_chunks": max((int(m.get("restricted_chunks", 0)) for m in spent), default=0),
+        **{key: sum(m.get(key, 0) for m in spent) for key in SUMMED},
+        **example_counts(examples, config),
+        "dropped": {},
+    }
+    made_from = [f"kb@{joined.kb_version}", *(f"raft/{part.name}" for part in joined.parts)]
+    return publish_run(store, counts, examples, config, made_from)
 
 
 def example_counts(examples: Sequence[RaftExample], config: RaftConfig) -> dict[str, int]:

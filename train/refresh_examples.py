@@ -9,7 +9,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.lineage import current_examples, runs_behind
 from data_pipelines.progress import Advance
 from data_pipelines.raft import NothingToLearn, Scope, build_raft_examples
-from data_pipelines.raft_publishing import example_counts, publish_run
+from data_pipelines.raft_publishing import JoinedRun, publish_joined
 from rayraft import feedback as people
 from rayraft.feedback import Feedback
 from rayraft.records import Question, RaftExample, digest
@@ -110,19 +110,9 @@ class Gatherer:
         if not examples:
             raise NothingToLearn(f"{self._store}: no new example, and none to replay")
         ordered = sorted(examples, key=lambda example: example.example_id)
-        counts = {
-            "run": name,
-            "teacher": ", ".join([*(part.name for part in parts), "and replay"]),
-            "kb_version": self._kb.version,
-            "chunks": len({example.chunk_id for example in ordered}),
-            "restricted_chunks": 0,
-            **example_counts(ordered, self._config.raft),
-            "refused_distractors": 0,
-            "seconds": 0.0,
-            "dropped": {},
-        }
-        made_from = [f"kb@{self._kb.version}", *(f"raft/{part.name}" for part in parts)]
-        return publish_run(self._store, counts, ordered, self._config.raft, made_from)
+        teacher = ", ".join([*(part.name for part in parts), "and replay"])
+        joined = JoinedRun(name, teacher, self._kb.version, parts)
+        return publish_joined(self._store, joined, ordered, self._config.raft)
 
 
 def draw(examples: Sequence[RaftExample], count: int) -> list[RaftExample]:

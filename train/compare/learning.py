@@ -6,7 +6,6 @@ Every step is an artifact under a name made of all that decides it, so what is t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
@@ -15,7 +14,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance
 from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.raft import Scope, build_raft_examples
-from data_pipelines.raft_publishing import example_counts, publish_run
+from data_pipelines.raft_publishing import JoinedRun, publish_joined
 from data_pipelines.raft_reading import read_run
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, RaftExample, digest
@@ -124,23 +123,12 @@ def _merged(
     parts: Sequence[ArtifactRef],
     kb_version: int,
 ) -> ArtifactRef:
-    manifests = [artifacts.read_manifest(part) for part in parts]
     rows = [row for part in parts for t in read_run(part).values() for row in t.to_pylist()]
     unique = {row["example_id"]: RaftExample.model_validate(row) for row in rows}
     examples = [unique[example_id] for example_id in sorted(unique)]
-    summed = ("seconds", "refused_distractors", "prompt_tokens", "completion_tokens")
-    counts: dict[str, Any] = {
-        "run": name,
-        "teacher": " and ".join(part.name.rsplit("-", 1)[1] for part in parts),
-        "kb_version": kb_version,
-        "chunks": len({example.chunk_id for example in examples}),
-        "restricted_chunks": max(int(m.metrics["restricted_chunks"]) for m in manifests),
-        **{key: sum(m.metrics.get(key, 0) for m in manifests) for key in summed},
-        **example_counts(examples, config.raft),
-        "dropped": {},
-    }
-    made_from = [f"kb@{kb_version}", *(f"raft/{part.name}" for part in parts)]
-    return publish_run(workspace, counts, examples, config.raft, made_from)
+    teacher = " and ".join(part.name.rsplit("-", 1)[1] for part in parts)
+    joined = JoinedRun(name, teacher, kb_version, parts)
+    return publish_joined(workspace, joined, examples, config.raft)
 
 
 def _trained(workspace: str, config: CompareConfig, role: Role, run: ArtifactRef) -> Learned:

@@ -13,6 +13,8 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 DATA ?=
 NAME ?=
+# Two processes, each with a Ray of its own; the tests of a file stay together.
+PARALLEL ?= -n 2 --dist loadfile
 
 # No hub and no telemetry: the models of the default are in the packages.
 export HF_HUB_OFFLINE ?= 1
@@ -45,13 +47,13 @@ demo: $(STAMP)
 	@$(BIN)/rayraft demo $(DATA)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-unit: $(STAMP)
 	@$(BIN)/python -m pytest tests/unit
 
 test-ray: $(STAMP)
-	@$(BIN)/python -m pytest tests/ray
+	@$(BIN)/python -m pytest $(PARALLEL) tests/ray
 
 test-gpu: $(STAMP)
 	@$(BIN)/python -m pytest tests/gpu

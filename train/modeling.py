@@ -62,6 +62,9 @@ def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
     # A cache would be filled for nothing, and would defeat checkpointing and packed masks.
     model.config.use_cache = False
     if config.gradient_checkpointing:
+        if not model.supports_gradient_checkpointing:
+            name = type(model).__name__
+            raise ConfigError(f"gradient_checkpointing=true: {name} does without; leave it false")
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     if config.dropout is not None:

@@ -1,9 +1,13 @@
 """Parameters counted without weights, and the memory of a run's model states."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from rayraft.errors import ConfigError
 from rayraft.models.base import load_base
+from tests.ray.tiny_models import save_seq2seq
 from train.config import LoraSettings, TrainConfig
 from train.memory import ParameterCounts, count_parameters, memory_lines, model_states
 from train.modeling import prepare_model
@@ -61,13 +65,23 @@ def test_a_quantized_base_takes_half_a_byte_a_weight() -> None:
     assert saved == pytest.approx(1_000_000 * (2 - 4.127 / 8))
 
 
-def test_checkpointing_keeps_less_and_activations_grow_with_the_batch() -> None:
-    small, large = (count_parameters(TrainConfig(micro_batch_tokens=n)) for n in (2048, 4096))
-    saving = count_parameters(TrainConfig(gradient_checkpointing=True))
+def test_checkpointing_keeps_less_and_activations_grow_with_the_batch(tmp_path: Path) -> None:
+    base = save_seq2seq(tmp_path)
+
+    def counts(**settings: Any) -> ParameterCounts:
+        return count_parameters(TrainConfig(base_model=base, **settings))
+
+    small, large = (counts(micro_batch_tokens=n) for n in (2048, 4096))
+    saving = counts(gradient_checkpointing=True)
     assert small.activations is not None
     assert large.activations == 2 * small.activations
     assert saving.activations is not None
     assert saving.activations < large.activations / 3
+
+
+def test_a_model_without_checkpointing_says_so() -> None:
+    with pytest.raises(ConfigError, match="gradient_checkpointing=true: MiniFor"):
+        count_parameters(TrainConfig(gradient_checkpointing=True))
 
 
 def test_people_see_counts_and_gib() -> None:

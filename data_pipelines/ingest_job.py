@@ -63,7 +63,7 @@ def run_ingest(
     options = options or RunOptions()
     started = time.perf_counter()
     files, skipped = _find(paths, config) if paths or not options.query else ([], [])
-    kb, embedder = open_kb(store, config.embedding.embedder, create=not options.dry_run)
+    kb, embedder = open_kb(store, config.embedding.embedder)
     stored = kb.document_hashes() if kb else {}
     state = SourceState(store).load()
     inputs = read_inputs(files, stored, config, state, options)
@@ -79,7 +79,9 @@ def run_ingest(
     missing = vectors.missing(keys)
     tokens = int(pc.sum(rows["tokens"].take(pa.array(missing, pa.int64()))).as_py() or 0)
     version = kb.version if kb else None
-    if kb and not options.dry_run:
+    if not options.dry_run:
+        # Not before: what fails while reading leaves no empty store.
+        kb = kb or KnowledgeBase.create_or_open(store, load_tokenizer(embedder).spec)
         write_quarantine(store, rejected)
         version = job.commit(kb, rows, vectors, removed)
         state.save()
@@ -108,30 +110,22 @@ def _find(paths: Sequence[str], config: IngestConfig) -> tuple[list[SourceFile],
     return files, skipped
 
 
-def open_kb(
-    store: str, embedder: str | None, create: bool = True
-) -> tuple[KnowledgeBase | None, str]:
-    """The store's knowledge base and the name of its embedder.
+def open_kb(store: str, embedder: str | None) -> tuple[KnowledgeBase | None, str]:
+    """The store's knowledge base, None where there is none yet, and the name of its embedder.
 
     Args:
         store: Folder or URI of the store.
         embedder: The name asked for; None takes the one that the store was made with.
-        create: Makes an empty one where there is none; without it, None.
 
     Raises:
         ArtifactMismatch: It was made with another embedder.
     """
     try:
-        name = embedder or KnowledgeBase.open(store).embedder.name
+        stored = KnowledgeBase.open(store)
     except NotFoundError:
-        name = DEFAULT_EMBEDDER
-    spec = load_tokenizer(name).spec
-    if create:
-        return KnowledgeBase.create_or_open(store, spec), name
-    try:
-        return KnowledgeBase.open(store), name
-    except NotFoundError:
-        return None, name
+        return None, embedder or DEFAULT_EMBEDDER
+    name = embedder or stored.embedder.name
+    return KnowledgeBase.create_or_open(store, load_tokenizer(name).spec), name
 
 
 def _removals(kb: KnowledgeBase | None, inputs: Inputs, config: IngestConfig) -> list[str]:

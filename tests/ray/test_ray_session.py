@@ -17,13 +17,16 @@ from data_pipelines.resources import count_actors
 from rayraft.commands import clear_errors, new_app
 from rayraft.errors import ArtifactMismatch, ClusterError, ConfigError
 
+ON_RAY = ["reading.in_process_mb=0", "embedding.in_process_chunks=0"]
+"""A small ingest does without Ray."""
+
 
 def test_a_cluster_that_is_not_there_is_one_line_and_its_own_exit_code(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Some text.", encoding="utf-8")
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "data_pipelines", "ingest", str(tmp_path / "a.txt")),
-            *("--store", str(tmp_path / "store")),
+            *("--store", str(tmp_path / "store"), *ON_RAY),
         ],
         env={**os.environ, "RAY_ADDRESS": "nowhere", "RAY_AUTH_MODE": "disabled"},
         capture_output=True,
@@ -77,7 +80,7 @@ def test_an_actor_that_never_fits_is_refused_instead_of_waited_for(
 ) -> None:
     (tmp_path / "a.txt").write_text("Some text.", encoding="utf-8")
     arguments = ["ingest", str(tmp_path / "a.txt"), "--store", str(tmp_path / "store")]
-    ended = CliRunner().invoke(ingest_app, [*arguments, "embedding.threads=8"])
+    ended = CliRunner().invoke(ingest_app, [*arguments, *ON_RAY, "embedding.threads=8"])
     assert ended.exit_code == 2
     assert "error: embedding.threads=8: needs 8 CPU, the cluster has 2" in ended.stderr
     with pytest.raises(ConfigError, match="gpus_per_actor=1: needs 1 GPU, the cluster has 0"):

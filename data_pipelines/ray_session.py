@@ -14,10 +14,13 @@ from rayraft.errors import ClusterError
 
 
 @contextmanager
-def ray_session() -> Iterator[None]:
+def ray_session(dashboard: bool = False) -> Iterator[None]:
     """Ray for a command, as `start_ray` gives it; one that runs already is left running.
 
     A `RayraftError` that a task or an actor raised leaves the block as it is.
+
+    Args:
+        dashboard: As for `start_ray`.
 
     Raises:
         ClusterError: Ray could not be started or reached.
@@ -27,7 +30,7 @@ def ray_session() -> Iterator[None]:
         with _own_errors():
             yield
         return
-    start_ray()
+    start_ray(dashboard=dashboard)
     try:
         with _own_errors():
             yield
@@ -64,11 +67,16 @@ def _is_verbose() -> bool:
     return logging.getLogger("rayraft").getEffectiveLevel() <= logging.INFO
 
 
-def start_ray(namespace: str | None = None) -> bool:
+def start_ray(namespace: str | None = None, dashboard: bool = False) -> bool:
     """Joins the cluster named by RAY_ADDRESS (set in Ray jobs) or starts Ray on this machine.
 
     What workers print is shown with RAYRAFT_LOG_LEVEL=INFO or DEBUG; their errors reach the command
     as exceptions in any case.
+
+    Args:
+        namespace: Of named actors.
+        dashboard: Whether a Ray that is started here has one, on loopback, and with it Ray's state
+            API, by which Ray Train frees the workers' places of a training that was stopped.
 
     Returns:
         Whether Ray was started here; False where a cluster was joined, which others may use, too.
@@ -86,7 +94,7 @@ def start_ray(namespace: str | None = None) -> bool:
             ray.init(
                 address=address,
                 namespace=namespace,
-                include_dashboard=False if address == "local" else None,
+                include_dashboard=dashboard if address == "local" else None,
                 logging_level=logging.WARNING,
                 log_to_driver=_is_verbose(),
             )

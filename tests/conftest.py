@@ -10,6 +10,8 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # the default; said explicitly, Ray is quiet
 os.environ.pop("RAY_ADDRESS", None)
+# Threads that outlive a Ray (Serve's metrics) would start another one by calling it.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 
 @pytest.fixture(autouse=True)

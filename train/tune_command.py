@@ -50,7 +50,7 @@ def tune(  # noqa: PLR0913 - each parameter is an option
 
     if address:
         os.environ["RAY_ADDRESS"] = address
-    with ray_session():
+    with ray_session(dashboard=True):
         check_resources(settings.train.workers)
         with progress_bar("trials") as advance:
             tuned = search(store, settings, run, advance)

@@ -1,8 +1,15 @@
 """A search of two trials: table, best configuration, and what a second start does not redo."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray import PlacementGroupID
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group_table,
+    remove_placement_group,
+)
 
 from data_pipelines.artifacts import publish
 from data_pipelines.raft_publishing import parquet_bytes
@@ -39,7 +46,17 @@ def settings(base: str, *overrides: str) -> TuneConfig:
     )
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.fixture
+def places_freed(ray_cluster: None) -> Iterator[None]:
+    """Ray Train frees the places of stopped trials by the state API, which needs a dashboard."""
+    before = set(placement_group_table())
+    yield
+    for name, group in placement_group_table().items():
+        if name not in before and group["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+
+
+@pytest.mark.usefixtures("places_freed")
 def test_a_search_finds_the_best_of_its_trials_and_trains_none_twice(
     store: str, tmp_path: Path
 ) -> None:

@@ -195,6 +195,10 @@ class _Ended(ray.tune.Callback):
         self._progress, self._trials, self._ended = progress, trials, 0
         self._best = float("inf")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray Tune writes it down for a state that is not read again; a bar cannot be."""
+        return {}
+
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:

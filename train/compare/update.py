@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from data_pipelines import artifacts
+from data_pipelines.champions import FOLDER as PROMOTIONS
 from data_pipelines.champions import champions
 from data_pipelines.config import IngestConfig
 from data_pipelines.feedback import add_feedback, read_feedback
@@ -54,7 +55,7 @@ def run_update(
     made_of = [update.deleted, [fact.model_dump() for fact in update.facts], config.update.taught]
     adapters = {role: a.manifest.files for role, a in desk.adapters.items()}
     name = f"updated-{digest([made_of, adapters, config.model_dump(mode='json')])[:12]}"
-    copy, is_new = copy_store(desk.store, desk.store, name, ("kb", "adapters", "raft"))
+    copy, is_new = copy_store(desk.store, desk.store, name, ("kb", "adapters", "raft", PROMOTIONS))
     if is_new:
         write_state(copy, apply_update(copy, update, progress))
         mark_whole(copy)

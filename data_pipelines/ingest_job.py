@@ -75,13 +75,11 @@ def run_ingest(
     chunking_started = time.perf_counter()
     rows = job.chunk(inputs, plan)
     vectors = job.known_vectors(kb, [*(f.document_id for f in plan.changed), *removed])
-    keys = [text_key(text) for text in embedded_texts(rows)]
-    missing = vectors.missing(keys)
+    missing = vectors.missing([text_key(text) for text in embedded_texts(rows)])
     tokens = int(pc.sum(rows["tokens"].take(pa.array(missing, pa.int64()))).as_py() or 0)
     version = kb.version if kb else None
     if not options.dry_run:
-        # Not before: what fails while reading leaves no empty store.
-        kb = kb or KnowledgeBase.create_or_open(store, load_tokenizer(embedder).spec)
+        kb = kb or _created(store, embedder)
         write_quarantine(store, rejected)
         version = job.commit(kb, rows, vectors, removed)
         state.save()
@@ -126,6 +124,11 @@ def open_kb(store: str, embedder: str | None) -> tuple[KnowledgeBase | None, str
         return None, embedder or DEFAULT_EMBEDDER
     name = embedder or stored.embedder.name
     return KnowledgeBase.create_or_open(store, load_tokenizer(name).spec), name
+
+
+def _created(store: str, embedder: str) -> KnowledgeBase:
+    """Made after reading: what fails before leaves no empty store."""
+    return KnowledgeBase.create_or_open(store, load_tokenizer(embedder).spec)
 
 
 def _removals(kb: KnowledgeBase | None, inputs: Inputs, config: IngestConfig) -> list[str]:

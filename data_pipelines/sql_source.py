@@ -19,6 +19,8 @@ from rayraft.errors import InputError
 
 _DRIVERS = {"postgresql": "psycopg", "postgres": "psycopg", "mysql": "pymysql"}
 
+_ERROR_LINE = re.compile(r"[\w.]*(?:Error|Exception): ")
+
 
 class Query(NamedTuple):
     """What to ask where."""
@@ -73,9 +75,15 @@ def read_query(query: Query, number: int) -> pa.Table:
     try:
         tables = list(_documents(rows.iter_batches(batch_format="pyarrow"), query, number))
     except Exception as exc:  # each driver has its own errors, and Ray wraps them
-        last = (str(exc).strip().splitlines() or [type(exc).__name__])[-1]
-        raise InputError(f"--sql: {last}") from exc
+        raise InputError(f"--sql: {_drivers_words(exc)}") from exc
     return pa.concat_tables([READ_SCHEMA.empty_table(), *tables])
+
+
+def _drivers_words(error: Exception) -> str:
+    """The line of the driver's own error in what Ray makes of it; else the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    own = [line for line in lines if _ERROR_LINE.match(line) and not line.startswith("ray.")]
+    return (own or lines or [type(error).__name__])[-1]
 
 
 def _documents(batches: Any, query: Query, number: int) -> Iterator[pa.Table]:

@@ -37,6 +37,6 @@ def test_rows_of_a_database_are_documents_beside_files(tmp_path: Path):
     assert document.metadata == {"region": "HN"}
     only = run_ingest([], store, CONFIG, options=options)
     assert (only.added, only.unchanged, only.quarantined) == (0, 3, 1)
-    wrong = RunOptions(query=Query("SELECT nothing FROM c", f"sqlite:///{database}"))
-    with pytest.raises(InputError, match="no such column: nothing"):
+    wrong = RunOptions(query=Query("SELECT absent FROM c", f"sqlite:///{database}"))
+    with pytest.raises(InputError, match="no such column: absent"):
         run_ingest([], store, CONFIG, options=wrong)

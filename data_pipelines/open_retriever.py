@@ -44,7 +44,14 @@ def open_reranker(
         NotFoundError: There is no such reranker.
         ArtifactMismatch: The store's is not the one that was published.
     """
-    if not config.rerank:
-        return None
-    name = model_source(store, "reranker", config.reranker)
-    return Reranker.load(name, threads=threads)
+    return load_reranker(store, config.reranker, threads) if config.rerank else None
+
+
+def load_reranker(store: str, name: str, threads: int | None = None) -> Reranker:
+    """The reranker of this name, of the store (`name-vN`) or as `Reranker.load` takes it.
+
+    Raises:
+        NotFoundError: There is no such reranker.
+        ArtifactMismatch: The store's is not the one that was published.
+    """
+    return Reranker.load(model_source(store, "reranker", name), threads=threads)

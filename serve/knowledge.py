@@ -4,11 +4,7 @@ All blocking work is in threads: a blocked event loop would stop health checks a
 """
 
 import asyncio
-import math
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from data_pipelines.champions import Role
 from rayraft.answering import Retrieved
@@ -17,49 +13,29 @@ from rayraft.records import Document
 from serve.access import check_may_replace, read_document
 from serve.config import RetrieverConfig, WriterConfig
 from serve.follower import Follower
-from serve.service import FloatArray, Search
+from serve.retriever_base import RetrieverBase
+from serve.service import Search
 from serve.upkeep import start_upkeep
 
 
-class Retriever:
+class Retriever(RetrieverBase):
     """Searches the knowledge base and follows its versions."""
 
     def __init__(self, config: RetrieverConfig, store: str) -> None:
         from data_pipelines.kb import KnowledgeBase
         from data_pipelines.open_retriever import open_retriever
-        from rayraft.models.embedder import Embedder
 
         kb = KnowledgeBase.open(store)
-        self._config = config
-        self._documents = DocumentReader(store)
-        self._embedder = Embedder.load(kb.embedder.name, threads=config.threads)
+        super().__init__(config, kb)
         self._retriever = open_retriever(kb, config.retrieval, config.threads, self._embedder)
         self._follower = Follower(self._retriever.refresh, config.poll_s)
-        self._threads = SearchThreads(config.threads)
         start_upkeep(self._retriever.maintain, config.upkeep_s, config.threads)
-        self._own_reranker = OwnReranker(config.retrieval.reranker, config.threads)
 
     async def search(self, search: Search) -> Retrieved:
         """Passages that the groups may read, in the version asked for or a later one."""
         await self._follower.wait_for(search.min_kb_version, self._config.wait_s)
         found: Retrieved = await self._threads.run(self._search, search)
         return found
-
-    async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
-        """float32 [n, dim], L2-normalised, and the tokens read."""
-        vectors = await self._threads.run(self._embedder.embed, texts)
-        counts = await self._threads.run(self._embedder.count_tokens, texts)
-        return vectors, int(counts.sum())
-
-    async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
-        """How well each text answers the query, from 0 to 1, and the tokens read."""
-        scores = await self._threads.run(self._own_reranker.score, query, texts)
-        counts = await self._threads.run(self._embedder.count_tokens, [query, *texts])
-        return scores, int(counts.sum())
-
-    async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
-        """The document in the latest version, and that version."""
-        return await asyncio.to_thread(self._documents.read, document_id, groups)
 
     async def version(self) -> int:
         """The version that searches see."""
@@ -82,51 +58,6 @@ class Retriever:
             method=search.method,  # type: ignore[arg-type]  # checked by search
         )
         return Retrieved(passages, version)
-
-
-class OwnReranker:
-    """Scores texts that a client sends; loaded when the first one does, as most never do."""
-
-    def __init__(self, name: str, threads: int) -> None:
-        self._name = name
-        self._n_threads = threads
-        self._model: Any = None
-        self._loading = threading.Lock()
-
-    def score(self, query: str, texts: list[str]) -> list[float]:
-        """From 0 to 1, the higher the better the text answers."""
-        from rayraft.models.reranker import Reranker
-
-        with self._loading:
-            if self._model is None:
-                self._model = Reranker.load(self._name, threads=self._n_threads)
-        logits = self._model.score(query, texts).astype(float)
-        return [1 / (1 + math.exp(-logit)) for logit in logits]
-
-
-class SearchThreads:
-    """The threads that searches run in."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="search")
-
-    async def run(self, function: Any, *args: Any) -> Any:
-        """What the function returns; the event loop goes on meanwhile."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
-
-
-class DocumentReader:
-    """Reads whole documents from the latest version of a store."""
-
-    def __init__(self, store: str) -> None:
-        self._store = store
-
-    def read(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
-        """The document and the version, if one of the groups may read it."""
-        from data_pipelines.kb import KnowledgeBase
-
-        kb = KnowledgeBase.open(self._store)
-        return read_document(kb, document_id, groups), kb.version
 
 
 class Writer:

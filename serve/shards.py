@@ -5,18 +5,17 @@ document lives in one shard, so its chunks are of one version; shards may be a v
 long as it takes them to follow.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from data_pipelines.ranking import Candidates, Ranking, merge_candidates, with_neighbours
 from rayraft.answering import Retrieved
 from rayraft.models.spec import EmbedderSpec
-from rayraft.records import Document, Passage
+from rayraft.records import Passage
 from serve.config import RetrieverConfig
 from serve.follower import Follower
 from serve.handles import result_of
-from serve.knowledge import DocumentReader, OwnReranker, SearchThreads
+from serve.retriever_base import RetrieverBase, SearchThreads
 from serve.scatter import scatter
 from serve.service import FloatArray, Search
 from serve.upkeep import start_upkeep
@@ -90,24 +89,18 @@ class NoEmbedder:
         raise RuntimeError(f"a shard does not embed ({len(texts)} texts)")
 
 
-class ShardedRetriever:
+class ShardedRetriever(RetrieverBase):
     """What `serve.knowledge.Retriever` is for one index, over many shards."""
 
     def __init__(self, config: RetrieverConfig, store: str, *shards: Any) -> None:
         from data_pipelines.kb import KnowledgeBase
         from data_pipelines.open_retriever import open_reranker
-        from rayraft.models.embedder import Embedder
 
-        name, threads = KnowledgeBase.open(store).embedder.name, config.threads
-        retrieval = config.retrieval
-        reranker = open_reranker(store, retrieval, threads)
-        self._config = config
-        self._documents = DocumentReader(store)
-        self._embedder = Embedder.load(name, threads=threads)
+        kb, retrieval = KnowledgeBase.open(store), config.retrieval
+        super().__init__(config, kb)
+        reranker = open_reranker(kb.store, retrieval, config.threads)
         self._ranking = Ranking(retrieval, reranker)
-        self._own_reranker = OwnReranker(retrieval.reranker, threads)
         self._shards = shards
-        self._threads = SearchThreads(threads)
 
     async def search(self, search: Search) -> Retrieved:
         """Passages of all shards that answer in time; `partial` if not all did."""
@@ -132,22 +125,6 @@ class ShardedRetriever:
             passages = await self._with_neighbours(passages)
         version = min(version for _, version in answered)
         return Retrieved(passages, version, partial=len(answered) < len(self._shards))
-
-    async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
-        """float32 [n, dim], L2-normalised, and the tokens read."""
-        vectors = await self._threads.run(self._embedder.embed, texts)
-        counts = await self._threads.run(self._embedder.count_tokens, texts)
-        return vectors, int(counts.sum())
-
-    async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
-        """How well each text answers the query, from 0 to 1, and the tokens read."""
-        scores = await self._threads.run(self._own_reranker.score, query, texts)
-        counts = await self._threads.run(self._embedder.count_tokens, [query, *texts])
-        return scores, int(counts.sum())
-
-    async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:
-        """The document in the latest version, and that version."""
-        return await asyncio.to_thread(self._documents.read, document_id, groups)
 
     async def version(self) -> int:
         """The oldest version that a shard searches."""

@@ -11,6 +11,7 @@ from data_pipelines.open_retriever import open_retriever
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError, NotFoundError
 from rayraft.records import Question
+from serve.retriever_base import OwnReranker
 from tests.ray.raft_store import CITIES, make_store
 from train.reranker import check_base, from_questions, train_reranker
 from train.reranker_config import RerankerConfig
@@ -53,6 +54,9 @@ def test_a_reranker_is_trained_published_and_searched_with(tmp_path: Path) -> No
         assert hits[0].document_id == "fees/Oslo.md"
         scores[name] = [hit.score for hit in hits]
     assert scores["mini-reranker"] != scores["fees-v1"]
+    texts = [hit.text for hit in hits]
+    sent = [OwnReranker(store, name, 1).score(questions[3].question, texts) for name in scores]
+    assert sent[0] != sent[1], "a service scores clients' texts by the store's reranker, too"
 
     with pytest.raises(NotFoundError, match="no reranker 'fees-v2'; there is fees-v1"):
         model_source(store, "reranker", "fees-v2")

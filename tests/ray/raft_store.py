@@ -12,7 +12,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.reasoning import SYSTEM as REASONING
 from rayraft.models.embedder import Embedder
 from rayraft.prompts import completion
-from rayraft.records import Document
+from rayraft.records import Document, Question
 
 CITIES = ["Hanoi", "Hue", "Vinh", "Oslo", "Bergen", "Turin", "Porto", "Gdansk", "Lviv", "Split"]
 
@@ -32,6 +32,19 @@ def documents():
     ]
     secret = "The parcel fee in Secretville is 999 euros for every employee of the company."
     return [*made, Document(document_id="hr.md", title="Secretville", text=secret, acl=["hr"])]
+
+
+def fee_questions():
+    """People's questions on the fees, one a city."""
+    return [
+        Question(
+            id=city,
+            question=f"What does a parcel cost in {city}?",
+            answers=[f"{11 + 7 * i} euros"],
+            gold_ids=[f"fees/{city}.md"],
+        )
+        for i, city in enumerate(CITIES)
+    ]
 
 
 def make_store(folder):

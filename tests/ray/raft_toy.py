@@ -1,8 +1,13 @@
 """RAFT examples of a few words."""
 
-from typing import Literal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
 
-from rayraft.prompts import completion
+from data_pipelines.artifacts import publish
+from data_pipelines.raft_publishing import parquet_bytes
+from rayraft.manifests import Manifest
+from rayraft.prompts import completion, prompt_digest
 from rayraft.records import Passage, RaftExample
 
 
@@ -25,4 +30,17 @@ def toy_example(number: int, split: Literal["train", "validation"]) -> RaftExamp
         answer=answer,
         completion=completion(quote, answer),
         split=split,
+    )
+
+
+def publish_toy_run(
+    store: str, name: str, train: Iterable[int], validation: Iterable[int], **bound: Any
+) -> None:
+    """A RAFT run of such examples, by their numbers; `bound` goes into its manifest."""
+    files: dict[str, bytes | Path] = {
+        "train.parquet": parquet_bytes([toy_example(i, "train") for i in train]),
+        "validation.parquet": parquet_bytes([toy_example(i, "validation") for i in validation]),
+    }
+    publish(
+        store, "raft", name, files, Manifest(kind="raft", prompt_digest=prompt_digest(), **bound)
     )

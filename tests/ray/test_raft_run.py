@@ -13,7 +13,7 @@ from rayraft.cli import build_app
 from rayraft.errors import InputError, NotFoundError
 from rayraft.prompts import parse_answer
 from rayraft.records import Question, RaftExample
-from tests.ray.raft_store import CITIES, make_store, teacher_endpoint
+from tests.ray.raft_store import fee_questions, make_store, teacher_endpoint
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +118,7 @@ def test_a_run_has_a_card_and_is_exported_by_the_command(store, first, tmp_path)
 
 def test_peoples_questions_take_the_teachers_place(store, ray_cluster, endpoint):
     path, _ = store
-    asked = [
-        Question(
-            id=city,
-            question=f"What does a parcel cost in {city}?",
-            answers=[f"{11 + 7 * i} euros"],
-            gold_ids=[f"fees/{city}.md"],
-        )
-        for i, city in enumerate(CITIES)
-    ]
+    asked = fee_questions()
     secret = Question(id="s", question="And there?", answers=["999 euros"], gold_ids=["hr.md"])
     both = Question(
         id="b",

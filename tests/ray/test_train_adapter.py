@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from data_pipelines.artifacts import fetch, publish
-from data_pipelines.raft_publishing import parquet_bytes
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError, NotFoundError
 from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.models.text import TextModel
 from rayraft.prompts import answer_messages, prompt_digest
-from tests.ray.raft_toy import toy_example
+from tests.ray.raft_toy import publish_toy_run, toy_example
 from tests.ray.tiny_models import save_seq2seq
 from train.adapter import train_adapter
 from train.config import TrainConfig
@@ -28,12 +27,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = str(tmp_path_factory.mktemp("store"))
-    files: dict[str, bytes | Path] = {
-        "train.parquet": parquet_bytes([toy_example(i, "train") for i in range(24)]),
-        "validation.parquet": parquet_bytes([toy_example(i, "validation") for i in range(30, 36)]),
-    }
-    manifest = Manifest(kind="raft", kb_version=5, prompt_digest=prompt_digest(), data_digest="dd")
-    publish(store, "raft", "run-1", files, manifest)
+    bound = {"kb_version": 5, "data_digest": "dd"}
+    publish_toy_run(store, "run-1", range(24), range(30, 36), **bound)
     return store
 
 

@@ -14,11 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from data_pipelines.artifacts import latest, publish, read_manifest
-from data_pipelines.raft_publishing import parquet_bytes
-from rayraft.manifests import Manifest
-from rayraft.prompts import prompt_digest
-from tests.ray.raft_toy import toy_example
+from data_pipelines.artifacts import latest, read_manifest
+from tests.ray.raft_toy import publish_toy_run
 from tests.ray.tiny_models import save_seq2seq
 
 ROOT = Path(__file__).parents[2]
@@ -98,12 +95,7 @@ def wait_for(url: str, process: subprocess.Popen[str]) -> None:
 
 def test_submitted_training_publishes_an_adapter(cluster: Cluster, tmp_path: Path) -> None:
     store, base = str(tmp_path / "store"), save_seq2seq(tmp_path / "t5")
-    files: dict[str, bytes | Path] = {
-        "train.parquet": parquet_bytes([toy_example(i, "train") for i in range(16)]),
-        "validation.parquet": parquet_bytes([toy_example(i, "validation") for i in range(4)]),
-    }
-    manifest = Manifest(kind="raft", kb_version=2, prompt_digest=prompt_digest())
-    publish(store, "raft", "run-1", files, manifest)
+    publish_toy_run(store, "run-1", range(16), range(4), kb_version=2)
     command = [
         *RAY,
         *("job", "submit", "--address", cluster.dashboard, "--working-dir", str(ROOT)),

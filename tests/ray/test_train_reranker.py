@@ -10,9 +10,8 @@ from data_pipelines.model_artifacts import model_folder, model_source
 from data_pipelines.open_retriever import open_retriever
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError, NotFoundError
-from rayraft.records import Question
 from serve.retriever_base import OwnReranker
-from tests.ray.raft_store import CITIES, make_store
+from tests.ray.raft_store import CITIES, fee_questions, make_store
 from train.reranker import check_base, from_questions, train_reranker
 from train.reranker_config import RerankerConfig
 
@@ -20,15 +19,7 @@ from train.reranker_config import RerankerConfig
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_reranker_is_trained_published_and_searched_with(tmp_path: Path) -> None:
     store, kb = make_store(tmp_path / "store")
-    questions = [
-        Question(
-            id=city,
-            question=f"What does a parcel to {city} cost?",
-            answers=[f"{11 + 7 * i} euros"],
-            gold_ids=[f"fees/{city}.md"],
-        )
-        for i, city in enumerate(CITIES)
-    ]
+    questions = fee_questions()
     config = load(
         RerankerConfig,
         None,

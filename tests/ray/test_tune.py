@@ -11,13 +11,9 @@ from ray.util.placement_group import (
     remove_placement_group,
 )
 
-from data_pipelines.artifacts import publish
-from data_pipelines.raft_publishing import parquet_bytes
 from rayraft.config import load
 from rayraft.errors import ConfigError
-from rayraft.manifests import Manifest
-from rayraft.prompts import prompt_digest
-from tests.ray.raft_toy import toy_example
+from tests.ray.raft_toy import publish_toy_run
 from tests.ray.tiny_models import save_seq2seq
 from train.tune import check_space, tune
 from train.tune_config import TuneConfig
@@ -26,11 +22,7 @@ from train.tune_config import TuneConfig
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = str(tmp_path_factory.mktemp("store"))
-    files: dict[str, bytes | Path] = {
-        "train.parquet": parquet_bytes([toy_example(i, "train") for i in range(16)]),
-        "validation.parquet": parquet_bytes([toy_example(i, "validation") for i in range(30, 34)]),
-    }
-    publish(store, "raft", "r", files, Manifest(kind="raft", prompt_digest=prompt_digest()))
+    publish_toy_run(store, "r", range(16), range(30, 34))
     return store
 
 

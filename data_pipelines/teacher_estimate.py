@@ -4,6 +4,7 @@ Prompts are those of the run, counted whole; outputs are a rule of thumb a quest
 nobody has written them yet. Knows no store and no Ray.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -86,10 +87,15 @@ def estimate(
             for written in [_TYPICAL] * request.count if given is None else given:
                 golden = golden_passages(request, written.supports)
                 asked.append((reasoning_messages(written, golden), REASONING_TOKENS))
+    # Most texts are the same for every chunk.
+    times = Counter(m["content"] for messages, _ in asked for m in messages)
+    by_times: dict[int, list[str]] = {}
+    for text, n in times.items():
+        by_times.setdefault(n, []).append(text)
     return Estimate(
         chunks=len(requests),
         requests=len(asked),
-        prompt_tokens=count([m["content"] for messages, _ in asked for m in messages]),
+        prompt_tokens=sum(n * count(texts) for n, texts in by_times.items()),
         completion_tokens=sum(tokens for _, tokens in asked),
         counted_by=counted_by,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from rayraft.answer_text import final_text
 from rayraft.learned_router import LearnedRouter
 from rayraft.prompt_budget import PromptBudget
-from rayraft.prompts import find_citations, is_supported, parse_answer
+from rayraft.prompts import all_quoted, find_citations, parse_answer
 from rayraft.protocols import AskRequest, GeneratedPiece, GenerateRequest, Mu
 from rayraft.records import Answer, Mode, Passage, Routing, Usage
 from rayraft.router import RouterConfig
@@ -88,7 +88,7 @@ def finish(plan: Plan, output: Output, timings_ms: dict[str, float]) -> Answer:
         text=final_text(raw, sources),
         raw=raw,
         abstained=parsed.abstained,
-        supported=is_supported(raw, plan.passages),
+        supported=all_quoted(parsed, citations),
         quotes=parsed.quotes,
         citations=citations,
         passages=list(plan.passages),

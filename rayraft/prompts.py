@@ -119,8 +119,12 @@ def find_citations(quotes: Sequence[str], passages: Sequence[Passage]) -> list[C
 def is_supported(raw: str, passages: Sequence[Passage]) -> bool:
     """Whether an output answers, quotes, and each of its quotes stands in a shown passage."""
     parsed = parse_answer(raw)
-    found = len(find_citations(parsed.quotes, passages))
-    return not parsed.abstained and 0 < len(parsed.quotes) == found
+    return all_quoted(parsed, find_citations(parsed.quotes, passages))
+
+
+def all_quoted(parsed: ParsedAnswer, citations: Sequence[Citation]) -> bool:
+    """Whether an output answers, quotes, and each of its quotes is among the citations."""
+    return not parsed.abstained and 0 < len(parsed.quotes) == len(citations)
 
 
 def prompt_digest() -> str:

@@ -92,8 +92,7 @@ def check_learner(name: str, learned_from: Sequence[str], source: str) -> None:
     if foreign:
         tenant = min(foreign)
         raise InputError(
-            f"adapter {name!r}: {source} holds what tenant {tenant} alone may read; "
-            f"name the adapter {tenant}--..."
+            f"{name!r}: {source} holds what tenant {tenant} alone may read; name it {tenant}--..."
         )
 
 

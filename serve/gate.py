@@ -3,8 +3,6 @@
 It answers 401, 403 and 429 before a body is read; what a key may do is checked by the routes.
 """
 
-from collections.abc import Callable
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,7 +25,6 @@ class Gate:
         keys: The valid keys; None where the service has none and is for this machine alone.
         limiter: Counts what each key uses.
         max_in_flight: Requests behind the gate at the same time.
-        refused: Told of every refusal by its status.
     """
 
     def __init__(
@@ -36,13 +33,11 @@ class Gate:
         keys: KeyRing | None,
         limiter: Limiter,
         max_in_flight: int,
-        refused: Callable[[int], None] = lambda status: None,
     ) -> None:
         self._app = app
         self._keys = keys
         self._limiter = limiter
         self._max_in_flight = max_in_flight
-        self._refused = refused
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +48,6 @@ class Gate:
         try:
             caller = self._admit(scope)
         except RayraftError as exc:
-            self._refused(exc.http_status)
             await error_response(exc)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller

@@ -23,11 +23,13 @@ class Retriever(RetrieverBase):
 
     def __init__(self, config: RetrieverConfig, store: str) -> None:
         from data_pipelines.kb import KnowledgeBase
-        from data_pipelines.open_retriever import open_retriever
+        from data_pipelines.open_retriever import open_reranker
+        from data_pipelines.retrieval import HybridRetriever
 
         kb = KnowledgeBase.open(store)
-        super().__init__(config, kb)
-        self._retriever = open_retriever(kb, config.retrieval, config.threads, self._embedder)
+        reranker = open_reranker(kb.store, config.retrieval, config.threads)
+        super().__init__(config, kb, reranker)
+        self._retriever = HybridRetriever(kb, self._embedder, config.retrieval, reranker)
         self._follower = Follower(self._retriever.refresh, config.poll_s)
         start_upkeep(self._retriever.maintain, config.upkeep_s, config.threads)
 

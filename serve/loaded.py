@@ -29,6 +29,9 @@ class LoadedAdapters:
     def using(self, adapters: Sequence[str | None]) -> Iterator[None]:
         """These adapters (None: the base model) are in the model inside the context."""
         names = sorted({adapter for adapter in adapters if adapter is not None})
+        if not names:  # the base model waits for nobody's download
+            yield
+            return
         with self._lock:
             self._users.update(names)
         try:

@@ -34,10 +34,12 @@ async def answer_locally(store: str, settings: AppConfig, request: AskRequest) -
     async def generate(request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         yield await engine.generate(request)
 
-    adapter = catalog.for_request(request)
-    routers = following_routers(store, base_digest, catalog, answering)
-    learned = routers.router(adapter.adapter_id if adapter else None, request.groups)
     try:
+        adapter = catalog.for_request(request)
+        learned = None
+        if request.mode == "auto":
+            routers = following_routers(store, base_digest, catalog, answering)
+            learned = routers.router(adapter.adapter_id if adapter else None, request.groups)
         return await answer(
             request,
             retrieve_from(retriever),

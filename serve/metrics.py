@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rayraft.records import Answer
+from serve.outcomes import outcome_of
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _OTHER = "other"
@@ -65,8 +66,7 @@ class Metrics:
 
     def answered(self, answer: Answer) -> None:
         """Counts an answer."""
-        outcome = "abstained" if answer.abstained else "cited" if answer.citations else "uncited"
-        self._answers.labels(answer.mode, answer.adapter or "", outcome).inc()
+        self._answers.labels(answer.mode, answer.adapter or "", outcome_of(answer)).inc()
         for stage, ms in answer.timings_ms.items():
             self._stages.labels(stage).observe(ms / 1000)
         self.used("prompt", answer.usage.prompt_tokens)

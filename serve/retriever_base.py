@@ -14,18 +14,24 @@ from serve.service import FloatArray
 
 if TYPE_CHECKING:
     from data_pipelines.kb import KnowledgeBase
+    from rayraft.models.reranker import Reranker
 
 
 class RetrieverBase:
     """The models and the reader beside an index; blocking work is in threads."""
 
-    def __init__(self, config: RetrieverConfig, kb: "KnowledgeBase") -> None:
+    def __init__(
+        self, config: RetrieverConfig, kb: "KnowledgeBase", reranker: "Reranker | None" = None
+    ) -> None:
+        """Loads the embedder; a `reranker` that is loaded already scores clients' texts, too."""
         from rayraft.models.embedder import Embedder
 
         self._config = config
         self._documents = DocumentReader(kb.store)
         self._embedder = Embedder.load(kb.embedder.name, threads=config.threads)
-        self._own_reranker = OwnReranker(kb.store, config.retrieval.reranker, config.threads)
+        self._own_reranker = OwnReranker(
+            kb.store, config.retrieval.reranker, config.threads, reranker
+        )
         self._threads = SearchThreads(config.threads)
 
     async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
@@ -48,11 +54,13 @@ class RetrieverBase:
 class OwnReranker:
     """Scores texts that a client sends; loaded when the first one does, as most never do."""
 
-    def __init__(self, store: str, name: str, threads: int) -> None:
+    def __init__(
+        self, store: str, name: str, threads: int, model: "Reranker | None" = None
+    ) -> None:
         self._store = store
         self._name = name
         self._n_threads = threads
-        self._model: Any = None
+        self._model = model
         self._loading = threading.Lock()
 
     def score(self, query: str, texts: list[str]) -> list[float]:

@@ -232,4 +232,7 @@ def parse_model(model: str, mode: str | None = None) -> tuple[str, str | None]:
         )
     if mode is not None and named is not None and mode != named:
         raise InputError(f"rayraft.mode={mode!r} contradicts model {model!r}")
-    return named or mode or "auto", match["adapter"]
+    chosen = named or mode or "auto"
+    if chosen not in MODES:
+        raise NotFoundError(f"mode {chosen!r:.100} does not exist; modes: {', '.join(MODES)}")
+    return chosen, match["adapter"]

@@ -97,8 +97,8 @@ class ShardedRetriever(RetrieverBase):
         from data_pipelines.open_retriever import open_reranker
 
         kb, retrieval = KnowledgeBase.open(store), config.retrieval
-        super().__init__(config, kb)
         reranker = open_reranker(kb.store, retrieval, config.threads)
+        super().__init__(config, kb, reranker)
         self._ranking = Ranking(retrieval, reranker)
         self._shards = shards
 

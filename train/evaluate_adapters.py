@@ -1,5 +1,6 @@
 """Which adapters an evaluation uses. Checked before any worker starts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_pipelines import artifacts
@@ -55,8 +56,11 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
     memory_modes = {"closed_book", "blend"}
     if not wanted & {"raft", "auto", *memory_modes}:
         return ChosenAdapters()
-    if reading is None or memory is None:
+    routes = config.router if "auto" in wanted else None
+    published: list[PublishedAdapter] = []
+    if reading is None or memory is None or routes is not None:
         published = fitting_adapters(store, fits_base)
+    if reading is None or memory is None:
         if memory is None and reading is None:
             memory = default_adapter(published, "memory")
         reading = reading or default_adapter(published, "reading")
@@ -67,7 +71,7 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
             f"{config.base_model!r} (published: {', '.join(there) or 'none'}); train one, name "
             "one with --adapter, or leave the mode out"
         )
-    router, routed = _router(store, config.router if "auto" in wanted else None, reading, fits_base)
+    router, routed = _router(store, routes, reading, published, fits_base)
     return ChosenAdapters(
         router=router,
         routed=routed,
@@ -77,12 +81,15 @@ def choose_adapters(store: str, config: EvaluateConfig) -> ChosenAdapters:
 
 
 def _router(
-    store: str, wanted: str | None, reading: PublishedAdapter | None, fits_base: str
+    store: str,
+    wanted: str | None,
+    reading: PublishedAdapter | None,
+    published: Sequence[PublishedAdapter],
+    fits_base: str,
 ) -> tuple[LearnedRouter | None, tuple[PublishedAdapter, ...]]:
     """The router for auto with the adapters that it may choose, as the service takes it."""
     if wanted is None:
         return None, ()
-    published = fitting_adapters(store, fits_base)
     routers = fitting_routers(store, fits_base, [a.ref.artifact_id for a in published])
     if wanted != "latest":
         known = ", ".join(router.name for router in routers) or "none"

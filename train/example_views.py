@@ -65,7 +65,8 @@ def viewed(example: RaftExample, view: ExampleView) -> RaftExample:
     golden = set(example.golden_ids)
     keeps = example.has_golden and draw("golden", view.seed, example.example_id) < view.keep
     others = [p.chunk_id for p in example.passages if p.chunk_id not in golden]
-    shown = set(others[: view.distractors + (0 if keeps else 1)]) | (golden if keeps else set())
+    room = view.distractors + 1 - (len(golden) if keeps else 0)  # the same total for all
+    shown = set(others[: max(0, room)]) | (golden if keeps else set())
     passages = [p for p in example.passages if p.chunk_id in shown]
     taken = {
         "has_golden": False,

@@ -23,6 +23,7 @@ from rayraft.metrics import ndcg_at_k
 from rayraft.models.base import base_digest, base_folder, load_tokenizer, read_config
 from rayraft.models.embedder import Embedder
 from rayraft.records import Question, RaftExample, digest
+from rayraft.tenants import check_learner
 from train.adapter import PICTURE, Watch, examples_run
 from train.config import deciding_settings
 from train.curve_svg import curve_svg
@@ -53,6 +54,8 @@ class Asked:
     source: str
     """Where they are from, for the manifest."""
     kb_version: int | None
+    groups: Sequence[str] = ()
+    """Whose examples they are from."""
 
 
 def train_reranker(
@@ -71,10 +74,12 @@ def train_reranker(
 
     Raises:
         NotFoundError: There is no knowledge base, or no such base model.
-        InputError: No question has both a golden passage and a wrong one.
+        InputError: No question has both a golden passage and a wrong one, or what they are from
+            only another tenant may read.
         ConfigError: The base model is no reranker of the shipped kind.
     """
     artifacts.check_name("reranker", name)
+    check_learner(name, asked.groups, asked.source)
     settings = config.train.model_copy(
         update={"base_model": model_source(store, "reranker", config.train.base_model)}
     )
@@ -135,7 +140,8 @@ def from_raft(store: str, run: str | None, config: RerankerConfig) -> Asked:
         [_asked(row) for row in tables[side].to_pylist() if row["answer"]]
         for side in ("train", "validation")
     ]
-    return Asked(_chosen(sides[0], config), sides[1], f"raft/{source.name}", manifest.kb_version)
+    learned, groups = _chosen(sides[0], config), manifest.config.get("groups") or ()
+    return Asked(learned, sides[1], f"raft/{source.name}", manifest.kb_version, groups)
 
 
 def _asked(row: dict[str, Any]) -> Question:

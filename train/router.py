@@ -52,13 +52,13 @@ def learn_router(
     if made.base_digest is None or made.kb_version is None:
         raise ArtifactMismatch(f"evaluation {source.name}: says neither base model nor version")
     version = made.kb_version
+    title = new_run(store, "router", name, version)
 
     def texts_of(chunk_ids: Sequence[str]) -> Mapping[str, str]:
         return _texts(store, version, chunk_ids)
 
     outcomes = read_outcomes(read_eval_rows(source), config, int(made.config.get("k", 4)), texts_of)
     report = make_router_report(outcomes, cross_fit(outcomes, config), config)
-    title = new_run(store, "router", name, version)
     router = _whole(outcomes, config, made, title)
     report["evaluation"] = source.name
     report["config"] = config.model_dump(mode="json")

@@ -104,6 +104,8 @@ class Demo:
             self._title("People's questions, to be learned by heart")
             everything = read_questions(self._corpus.questions)
             known = known_questions(everything, read_questions(asked), self._facts())
+            # By heart, the passages of an answer are not shown: one says where it is from.
+            known = [question.model_copy(update={"any_gold": True}) for question in known]
             file = write_questions(self._work / "known.jsonl", known)
             by_heart = KNOWN
             told = ("--run", KNOWN, "--questions", str(file), "validation_fraction=0")

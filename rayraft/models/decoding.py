@@ -29,6 +29,7 @@ class Decoding:
             written: Ids of the output's beginning.
         """
         self._model = model
+        self._takes = frozenset(inspect.signature(model.forward).parameters)
         ids = torch.tensor([list(prompt)], device=model.device)
         self._ids = ids[:, :0]
         self._given: dict[str, Any] = {}
@@ -77,5 +78,4 @@ class Decoding:
     def _known(self, keep: int | None) -> dict[str, Any]:
         """What some models take beside the usual."""
         wanted = {"history_ids": self._ids, "logits_to_keep": keep}
-        takes = inspect.signature(self._model.forward).parameters
-        return {k: v for k, v in wanted.items() if k in takes and v is not None}
+        return {k: v for k, v in wanted.items() if k in self._takes and v is not None}

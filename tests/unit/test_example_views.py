@@ -57,6 +57,16 @@ def test_fewer_distractors_leave_the_order_and_the_golden_one():
     assert [p.chunk_id for p in viewed(example(1), view).passages] == ["d1", "g"]
 
 
+def test_several_golden_passages_are_as_many_shown_as_one():
+    several = example(1).model_copy(update={"golden_ids": ["g", "d1"], "further_quotes": ["text"]})
+    for fraction in (0.0, 0.8):
+        view = view_of(TrainConfig(golden_fraction=fraction, distractors=2), RUN)
+        assert view is not None
+        kept = viewed(several, view)
+        assert len(kept.passages) == 3
+        assert kept.has_golden == ({"g", "d1"} <= {p.chunk_id for p in kept.passages})
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -42,12 +42,12 @@ def forget(store: str, document_id: str, purge_versions: bool = False) -> Forgot
     stored = bool(kb.document_hashes([document_id]))
     if stored or not holding(store, [document_id]):
         delete_document(document_id, kb)
-    compacted = purge(store) if purge_versions else None
-    if purge_versions:
-        delete_snapshots(store)  # they hold texts and vectors of old versions
     state = SourceState(store).load()
     if state.forget([document_id]):
         state.save()
+    compacted = purge(store) if purge_versions else None
+    if purge_versions:
+        delete_snapshots(store)  # they hold texts and vectors of old versions
     return Forgotten(
         document_id=document_id,
         kb_version=KnowledgeBase.open(store).version,

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import lance
-
 from data_pipelines.artifacts import listing, read_manifest
 from data_pipelines.ingest import commit_rows
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import check_embedder, kb_uri, open_table
+from data_pipelines.kb_table import SEARCH_COLUMN, check_embedder, open_table
 from rayraft.errors import InputError, NotFoundError
 
 _TAG = re.compile(r"[a-z][a-z0-9._-]{0,63}")
@@ -81,7 +79,7 @@ def _info(
     operation = type(transaction.operation).__name__ if transaction else ""
     return VersionInfo(
         version=version,
-        time=time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC),
+        time=time.astimezone(UTC),  # Lance tells local time without a zone
         what="created" if version == 1 else _SAID.get(operation, operation.lower()),
         chunks=int(table.count_rows()),
         documents=int(table.count_rows("position = 0")),
@@ -218,20 +216,16 @@ def purge(store: str) -> Compacted:
     The full-text index is made anew: its old files hold words of deleted chunks.
 
     Raises:
-        InputError: A tag holds an old version.
+        InputError: A tag holds a version, which is an old one after the index is made.
     """
-    rewrite(store)
-    dataset = lance.dataset(kb_uri(store))
-    dataset.create_scalar_index("search_text", "INVERTED", with_position=False, replace=True)
-    dataset = open_table(store)
-    tagged = {
-        name: int(tag["version"])
-        for name, tag in dataset.tags.list().items()
-        if int(tag["version"]) != dataset.version
-    }
-    if tagged:
-        names = ", ".join(f"{name} (version {version})" for name, version in tagged.items())
+    tags = open_table(store).tags.list()
+    if tags:
+        names = ", ".join(f"{name} (version {int(tag['version'])})" for name, tag in tags.items())
         raise InputError(f"tags hold old versions: {names}; remove them first")
+    rewrite(store)
+    dataset = open_table(store)
+    dataset.create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False, replace=True)
+    dataset = open_table(store)
     old = [int(v["version"]) for v in dataset.versions() if int(v["version"]) != dataset.version]
     return delete_versions(store, old)
 

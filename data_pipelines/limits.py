@@ -59,9 +59,7 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     try:
         with archive.open(member) as file:
             data = file.read(member.file_size + 1)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as exc:
-        raise Unreadable(f"{member.filename!r} cannot be unpacked: {exc}") from exc
-    except Exception as exc:  # zlib.error, lzma.LZMAError: each packer has its own
+    except Exception as exc:  # each packer has its own, such as zlib.error and lzma.LZMAError
         raise Unreadable(f"{member.filename!r} cannot be unpacked: {exc}") from exc
     if len(data) > member.file_size:
         raise Unreadable(f"{member.filename!r} is longer than the archive says")

@@ -4,6 +4,7 @@ All are kept by slot alike. A base, which may be memory-mapped from a snapshot, 
 comes after it is added behind, and what is replaced or removed is masked out.
 """
 
+import functools
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -45,8 +46,15 @@ class Allowed:
     mask: Mask | None
     """Bool [n_slots]; None for all slots."""
     count: int
-    rows: bytes | None
-    """The same as rows of the knowledge base; None for all of them."""
+    row_ids: npt.NDArray[np.int64] | None
+    """int64 [n_slots]: rows of the knowledge base; None where every one of them may be seen."""
+
+    @functools.cached_property
+    def rows(self) -> bytes | None:
+        """The same as serialised rows; None for all of them. Made when the first search asks."""
+        if self.row_ids is None:
+            return None
+        return serialized_rows(self.row_ids if self.mask is None else self.row_ids[self.mask])
 
     def has(self, slot: int) -> bool:
         """Whether the slot may be seen."""
@@ -162,10 +170,4 @@ class MemoryIndex:
         mask = passing & view.alive
         count = int(mask.sum())
         every_row = count == self._rows.count and self._shard == ALL
-        rows = None if every_row else serialized_rows(_row_ids(view, mask))
-        return Allowed(None if mask.all() else mask, count, rows)
-
-
-def _row_ids(view: RowsView, mask: Mask) -> npt.NDArray[np.int64]:
-    ids: npt.NDArray[np.int64] = view.row_ids[mask]
-    return ids
+        return Allowed(None if mask.all() else mask, count, None if every_row else view.row_ids)

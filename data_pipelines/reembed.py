@@ -16,13 +16,12 @@ from data_pipelines.config import EmbeddingConfig
 from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest_chunking import load_tokenizer
 from data_pipelines.kb import COMMIT_ATTEMPTS, KnowledgeBase
-from data_pipelines.kb_table import is_conflict, kb_uri, open_table
-from data_pipelines.known_vectors import FloatArray, KnownVectors, embedded_texts
+from data_pipelines.kb_table import is_conflict, kb_uri, open_table, stored_rows
+from data_pipelines.known_vectors import KnownVectors, embedded_texts
 from data_pipelines.progress import Advance, no_progress
-from data_pipelines.schema import chunk_schema, stored_schema, vector_array
+from data_pipelines.schema import chunk_schema, vector_array
 from data_pipelines.vector_making import VectorMaker
 from rayraft.errors import ConcurrentWrite
-from rayraft.models.spec import EmbedderSpec
 
 
 @dataclass(frozen=True)
@@ -70,19 +69,13 @@ def reembed(
         columns = [name for name in chunk_schema(spec.dim).names if name != "embedding"]
         rows = kb.read_chunks(columns)
         texts = embedded_texts(rows)
-        vectors = maker.vectors(texts, known)
-        if _switch(store, kb.version, _table(rows, texts, vectors, spec)):
+        embedded = rows.append_column("embedding", vector_array(maker.vectors(texts, known)))
+        if _switch(store, kb.version, stored_rows(embedded, spec)):
             cut_off = int((tokenizer.count_tokens(texts) > spec.max_tokens - 2).sum())
             KnowledgeBase.create_or_open(store, spec)  # makes the full-text index
             staged.clear()
             return Reembedded(KnowledgeBase.open(store).version, rows.num_rows, cut_off)
     raise ConcurrentWrite(f"{store}: other writers committed first, {COMMIT_ATTEMPTS} times")
-
-
-def _table(rows: pa.Table, texts: list[str], vectors: FloatArray, spec: EmbedderSpec) -> pa.Table:
-    full = rows.append_column("embedding", vector_array(vectors))
-    full = full.append_column("search_text", pa.array(texts, pa.string()))
-    return full.cast(stored_schema(spec))
 
 
 def _switch(store: str, version: int, table: pa.Table) -> bool:

@@ -49,7 +49,8 @@ def questions_of(name: str) -> list[Question]:
         found = example_questions()
     else:
         found = read_questions(Path(os.environ["DATA"]) / name / "queries.dev.jsonl")
-    return random.Random(0).sample([q for q in found if q.gold_ids], min(QUESTIONS, len(found)))
+    able = [question for question in found if question.gold_ids]
+    return random.Random(0).sample(able, min(QUESTIONS, len(able)))
 
 
 def documents_of(name: str, questions: Sequence[Question]) -> list[Document]:

@@ -66,7 +66,6 @@ def arm_costs(
         "once": once.money(prices),
         "thousand_answers": 1000 * (answer.money(prices) + tokens),
         "refresh": refresh.money(prices) if refresh else 0.0,
-        "refresh_seconds": _refresh_seconds(arm, updated),
     }
 
 
@@ -75,12 +74,6 @@ def _training(own: Learned | None) -> Spent:
         return Spent()
     seconds = own.examples_seconds + own.train_seconds
     return Spent(seconds * own.workers, own.train_seconds * own.gpus)
-
-
-def _refresh_seconds(arm: Arm, updated: Updated | None) -> float | None:
-    if updated is None or arm.adapter is None or arm.adapter not in updated.refreshes:
-        return None
-    return float(updated.refreshes[arm.adapter]["seconds"])
 
 
 def month_cost(cost: Mapping[str, Any], volume: float, refreshes: float) -> float:

@@ -65,9 +65,9 @@ def learn(
         named = config.adapter_memory if role == "memory" else config.adapter_reading
         if named is not None:
             base_model = config.evaluate.base_model
-            copy_adapter(stores.user, named, workspace, role, base_model)
-            ref = artifacts.latest(workspace, "adapter", role)
-            learned[role] = Learned(_published(ref), trained=False)
+            ref = copy_adapter(stores.user, named, workspace, role, base_model)
+            cpus, gpus = _places(config, role)
+            learned[role] = Learned(_published(ref), trained=False, workers=cpus, gpus=gpus)
         else:
             run = run or examples_run(workspace, config, questions, progress)
             learned[role] = _trained(workspace, config, role, run)
@@ -131,20 +131,26 @@ def _merged(
     return publish_joined(workspace, joined, examples, config.raft)
 
 
+def _places(config: CompareConfig, role: Role) -> tuple[float, float]:
+    """CPUs and GPUs of a training of this role, and of its refreshes."""
+    workers = (config.memory if role == "memory" else config.reading).workers
+    return workers.least * workers.cpus_per_worker, workers.least * workers.gpus_per_worker
+
+
 def _trained(workspace: str, config: CompareConfig, role: Role, run: ArtifactRef) -> Learned:
     settings = config.memory if role == "memory" else config.reading
     trained = train_adapter(workspace, settings, role, run.name)
     made_of = artifacts.read_manifest(run).metrics
     seconds = training_seconds(trained.manifest)
     rates = [point["tokens_per_s"] for point in trained.manifest.curve if "tokens_per_s" in point]
-    workers = settings.workers
+    cpus, gpus = _places(config, role)
     return Learned(
         adapter=_published(trained.ref),
         trained=True,
         examples_seconds=float(made_of["seconds"]),
         train_seconds=round(seconds, 1),
-        workers=workers.least * workers.cpus_per_worker,
-        gpus=workers.least * workers.gpus_per_worker,
+        workers=cpus,
+        gpus=gpus,
         examples=int(made_of["train"]),
         tokens=round(seconds * sum(rates) / len(rates)) if rates else 0.0,
         restricted_chunks=int(made_of["restricted_chunks"]),

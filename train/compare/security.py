@@ -58,7 +58,9 @@ def run_security(
     hidden = canaries(n_canaries, "restricted", [GROUP])
     public = canaries(n_canaries, "deleted")
     restricted = [question for question in questions if question.groups and question.answers]
-    injected = choose_answerable(questions, n_injections)
+    stored = KnowledgeBase.open(desk.store).document_hashes()
+    able = [q for q in questions if q.gold_ids and q.gold_ids[0] in stored]
+    injected = choose_answerable(able, n_injections)
     copy, planted, deleted = _planted(desk, public, injected)
     there = replace(desk, store=copy, kb_version=planted)
     gone = replace(desk, store=copy, kb_version=deleted)
@@ -108,7 +110,11 @@ def _planted(
     desk: Desk, public: Sequence[Canary], injected: Sequence[Question]
 ) -> tuple[str, int, int]:
     """A copy with injections; its versions with the public canaries and without them."""
-    made_of = [[c.document.document_id for c in public], [q.id for q in injected], desk.kb_version]
+    made_of = [
+        [c.document.document_id for c in public],
+        [[q.id, q.question] for q in injected],
+        desk.kb_version,
+    ]
     name = f"security-{digest(made_of)[:12]}"
     copy, is_new = copy_store(desk.store, desk.store, name, ("kb",))
     if is_new:

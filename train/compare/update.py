@@ -27,6 +27,7 @@ from data_pipelines.progress import Advance
 from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.stores import open_filesystem, write_file
 from rayraft.errors import NotFoundError
+from rayraft.manifests import sha256
 from rayraft.records import digest
 from train.compare.arms import Arm, Role
 from train.compare.asking import Desk, ask_all
@@ -52,9 +53,10 @@ def run_update(
     desk: Desk, update: Update, config: CompareConfig, arms: Sequence[Arm], progress: Advance
 ) -> Updated:
     """All phases; the store of `desk` stays as it is."""
-    made_of = [update.deleted, [fact.model_dump() for fact in update.facts], config.update.taught]
     adapters = {role: a.manifest.files for role, a in desk.adapters.items()}
-    name = f"updated-{digest([made_of, adapters, config.model_dump(mode='json')])[:12]}"
+    parts = {"raft", "reading", "memory", "evaluate", "update"}  # prices and such write nothing
+    deciding = config.model_dump(mode="json", include=parts)
+    name = f"updated-{digest([update.deleted, _contents(update), adapters, deciding])[:12]}"
     copy, is_new = copy_store(desk.store, desk.store, name, ("kb", "adapters", "raft", PROMOTIONS))
     if is_new:
         write_state(copy, apply_update(copy, update, progress))
@@ -74,6 +76,14 @@ def run_update(
         rows[AFTER_REFRESH] = ask_all(replace(changed, adapters=fresh), tasks, progress)
     state = read_state(copy)
     return Updated(rows, state["ingest_s"], state["delta_s"], state.get("refreshes", {}))
+
+
+def _contents(update: Update) -> list[Any]:
+    """What the update says, files by their contents."""
+    folder = update.documents
+    files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder else []
+    facts = [fact.model_dump() for fact in update.facts]
+    return [facts, [(str(p.relative_to(folder)), sha256(p.read_bytes())) for p in files if folder]]
 
 
 def apply_update(store: str, update: Update, progress: Advance) -> dict[str, Any]:
@@ -129,7 +139,6 @@ def _tasks(facts: Sequence[ChangedFact], arms: Sequence[Arm], before: bool) -> l
         Task(
             arm=arm.name,
             question=fact.before if before else fact.after,
-            secret=[] if fact.after.answers else fact.before.answers,
         )
         for arm in arms
         for fact in facts

@@ -11,7 +11,10 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from data_pipelines import artifacts
+from data_pipelines.artifacts import ArtifactRef
+from data_pipelines.champions import Role, roles_of
 from data_pipelines.stores import open_filesystem, store_uri, write_file
+from rayraft.errors import InputError
 from rayraft.manifests import check_adapter
 from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
@@ -51,24 +54,30 @@ def mark_whole(store: str) -> None:
     write_file(filesystem, f"{root}/{MARK}", b"")
 
 
-def copy_adapter(store: str, adapter_id: str, target: str, name: str, base_model: str) -> None:
-    """Publishes an adapter of `store` in `target` under another name; nothing if it is there.
+def copy_adapter(
+    store: str, adapter_id: str, target: str, role: Role, base_model: str
+) -> ArtifactRef:
+    """Publishes an adapter of `store` in `target` under its role's name, or finds it there.
 
     Raises:
         NotFoundError: There is no such adapter.
+        InputError: It was trained for another role.
         ArtifactMismatch: It belongs to another base model or other prompts, or was changed.
     """
     ref = artifacts.find(store, "adapter", adapter_id)
     with TemporaryDirectory() as folder:
         manifest = artifacts.fetch(ref, Path(folder))
         check_adapter(manifest, base_digest(base_model), prompt_digest(), ref.artifact_id)
-        there = [
-            artifacts.read_manifest(r).files for r in artifacts.listing(target, "adapter", name)
-        ]
-        if manifest.files in there:
-            return
+        if role not in roles_of(manifest):
+            method = manifest.config.get("method")
+            raise InputError(
+                f"adapter_{role}={adapter_id}: method {method} trains for another role"
+            )
+        for there in artifacts.listing(target, "adapter", role):
+            if artifacts.read_manifest(there).files == manifest.files:
+                return there
         files: dict[str, bytes | Path] = {file: Path(folder, file) for file in manifest.files}
-        artifacts.publish(target, "adapter", name, files, manifest)
+        return artifacts.publish(target, "adapter", role, files, manifest)
 
 
 def _exists(filesystem: Any, path: str) -> bool:

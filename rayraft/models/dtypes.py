@@ -1,4 +1,4 @@
-"""Which number format weights are kept and multiplied in: by name, or what the hardware is quick at."""
+"""Which number format weights are kept and multiplied in: by name, or what hardware is quick at."""
 
 import functools
 

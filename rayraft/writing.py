@@ -24,6 +24,20 @@ class Row:
     text."""
     wanted: Callable[[], bool] = always
     """Asked before each token; once it says no, no more are written for this row."""
+    adapter: str | None = None
+    """The loaded adapter that writes it; None is the base model."""
+
+
+@dataclass(frozen=True)
+class RowLimits:
+    """What a model may hold at once while rows come and go."""
+
+    rows: int = 8
+    cache_tokens: int = 16384
+    """Rows times the tokens that the longest of them may come to have: the memory of their keys
+    and values."""
+    prefill_tokens: int = 512
+    """Tokens of a prompt that are read between two steps of the rows that are written."""
 
 
 class Writer(Protocol):

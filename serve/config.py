@@ -11,6 +11,7 @@ from rayraft.prompt_budget import PromptBudget
 from rayraft.protocols import Mu
 from rayraft.router import RouterConfig
 from rayraft.views import MixConfig
+from rayraft.writing import RowLimits
 from serve.engine_config import OpenAIConfig
 
 
@@ -159,6 +160,16 @@ class GeneratorConfig(Config):
     """Torch threads."""
     max_batch_size: int = Field(default=8, ge=1)
     """Concurrent requests that share one forward pass."""
+    continuous: bool = True
+    """Whether requests join and leave a running batch (causal models with plain attention; others
+    are written in batches that end together)."""
+    cache_tokens: int = Field(default=16384, ge=64)
+    """Of continuous batching: requests times tokens of the longest of them, prompt and answer. It
+    bounds the memory of their keys and values; who does not fit waits."""
+    prefill_tokens: int = Field(default=512, ge=1)
+    """Of continuous batching: tokens of a new prompt that are read between two tokens of the rest."""
+    max_waiting: int = Field(default=64, ge=0)
+    """Of continuous batching: requests that wait for room; more are refused with 429."""
     max_batches: int = Field(default=2, ge=1, le=16)
     """Batches that take turns with the model, step by step: a request that cannot join one that
     runs (it came later, or has another adapter) need not wait for its end."""
@@ -167,6 +178,13 @@ class GeneratorConfig(Config):
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=2, max_ongoing_requests=32, num_cpus=0.5)
     )
+
+    @property
+    def row_limits(self) -> RowLimits | None:
+        """What continuous batching may hold at once; None: there is none."""
+        if not self.continuous:
+            return None
+        return RowLimits(self.max_batch_size, self.cache_tokens, self.prefill_tokens)
 
     @model_validator(mode="after")
     def _endpoint_is_said(self) -> "GeneratorConfig":

@@ -28,9 +28,9 @@ from rayraft.records import Answer
 from serve.adapters import AdapterCatalog, adapter_facts
 from serve.canary import CanaryShare
 from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
-from serve.engine import LanguageModel, load_model
 from serve.engines import open_engine
 from serve.handles import HandleService, result_of, stream_of
+from serve.language_model import LanguageModel, load_model
 from serve.outcomes import OutcomeCounters
 from serve.routers import RouterCatalog, following_routers
 from serve.service import Search

@@ -1,9 +1,10 @@
 """The text engine: one model, batches of concurrent requests, adapters on demand.
 
-Knows nothing of Ray or HTTP. A batch writes all its requests' outputs step by step, streamed or
-not; requests with another adapter are another batch. A few batches run side by side and take turns
-with the model after every step, so a stream never keeps another request waiting for its end, and an
-adapter is never swapped under a running forward pass.
+Knows nothing of Ray or HTTP. Where the model can, requests join and leave one running batch between
+two steps (`row_worker`). Else a batch writes all its requests' outputs step by step until the
+longest ends; a few batches run side by side and take turns with the model after every step. So a
+stream never keeps another request waiting for its end. In either kind each request is answered by
+its own adapter, and an adapter is never swapped under a running forward pass.
 """
 
 import asyncio
@@ -14,62 +15,26 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from rayraft.deadlines import passed, within
-from rayraft.errors import InputError
+from rayraft.errors import RayraftError
 from rayraft.prompts import Message
-from rayraft.protocols import Combine, GeneratedPiece, GenerateRequest, View
-from rayraft.writing import Row
+from rayraft.protocols import GeneratedPiece, GenerateRequest, View
+from rayraft.writing import Row, RowLimits
 from serve.batching import Batcher
-from serve.config import GeneratorConfig
+from serve.errors import Overloaded
+from serve.language_model import LanguageModel
 from serve.loaded import LoadedAdapters
+from serve.row_worker import RowWorker
 
 Key = str | None | int
-"""What requests must share to be in one batch: the adapter. One that is combined from several
-prompts has a number of its own."""
+"""What requests must share to be in one batch: None, or the adapter where it can share with no other
+or is not loaded (whoever needs others would wait for its download). One that is combined from
+several prompts has a number of its own."""
 _LOOK_S = 0.05
 """How often a waiting check looks whether other work was finished: far below a health check."""
 _PROBE: list[Message] = [{"role": "user", "content": "Question: Is anybody there?"}]
-
-
-class LanguageModel(Protocol):
-    """What the engine needs of `rayraft.models.text.TextModel`."""
-
-    base_digest: str
-
-    def load_adapter(self, name: str, path: Any) -> None:
-        """Makes the adapter usable under `name`."""
-
-    def unload_adapter(self, name: str) -> None:
-        """Forgets the adapter."""
-
-    def generate_rows(self, rows: Sequence[Row], *, adapter: str | None = None) -> list[Any]:
-        """Objects with text, prompt_tokens and completion_tokens.
-
-        May be called by several threads at the same time.
-        """
-        ...
-
-    def generate_combined(
-        self,
-        views: Sequence[View],
-        combine: Combine,
-        *,
-        max_new_tokens: int = 96,
-        wanted: Callable[[], bool] | None = None,
-    ) -> Any:
-        """One such object for several prompts."""
-        ...
-
-
-def load_model(config: GeneratorConfig) -> LanguageModel:
-    """The configured base model."""
-    from rayraft.models.text import TextModel
-
-    return TextModel.load(
-        config.base_model, device=config.device, dtype=config.dtype, threads=config.threads
-    )
 
 
 @dataclass
@@ -93,9 +58,11 @@ class TextEngine:
         model: The model; used by this engine alone.
         provide_adapter: Loads the adapter of an id into the model; raises NotFoundError.
         max_batch_size: Requests that share forward passes.
-        max_batches: Batches that take turns with the model.
+        max_batches: Batches that take turns with the model, where requests cannot come and go.
         max_loaded_adapters: Adapters kept in the model; the longest unused one goes first.
         trusted_s: So long after it finished a piece of work the engine is not probed.
+        rows: What may be held at once while requests come and go; None: they never do.
+        max_waiting: Requests that wait for room; more are refused.
     """
 
     restart_helps = True
@@ -108,14 +75,22 @@ class TextEngine:
         max_batches: int = 2,
         max_loaded_adapters: int = 4,
         trusted_s: float = 10,
+        rows: RowLimits | None = None,
+        max_waiting: int = 64,
     ) -> None:
         self._model = model
+        opened = None if rows is None else model.open_rows(rows)
+        self._worker = None if opened is None else RowWorker(opened)
+        self._room = max_batch_size + max_waiting
+        self._in_worker = 0
         self._adapters = LoadedAdapters(
             partial(provide_adapter, model), model.unload_adapter, max_loaded_adapters
         )
         self._trusted_s = trusted_s
         self._worked_at = float("-inf")
         self._threads = ThreadPoolExecutor(max_batches, thread_name_prefix="engine")
+        # Its threads only wait; one more is for the probe of a full engine.
+        self._waiters = ThreadPoolExecutor(self._room + 1, thread_name_prefix="engine-waits")
         self._batcher: Batcher[Key, Job, GeneratedPiece] = Batcher(
             self._run_batch, max_batch_size, max_batches
         )
@@ -161,10 +136,13 @@ class TextEngine:
 
         A probe alone would wait behind all running streams, and a busy engine would look wedged.
         """
+        if self._worker is not None:
+            self._worker.check()
         began = time.monotonic()
         if began - self._worked_at < self._trusted_s:
             return
-        probe = asyncio.create_task(self.generate(GenerateRequest.of(_PROBE, None, 1)))
+        job = Job(GenerateRequest.of(_PROBE, None, 1))
+        probe = asyncio.create_task(self._submit(job, bounded=False))
         try:
             while not probe.done() and self._worked_at < began:
                 await asyncio.wait({probe}, timeout=_LOOK_S)
@@ -175,22 +153,45 @@ class TextEngine:
 
     def close(self) -> None:
         """Ends the threads."""
+        if self._worker is not None:
+            self._worker.close()
+        self._waiters.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _submit(self, job: Job) -> GeneratedPiece:
-        views = job.request.views
-        key = views[0].adapter if len(views) == 1 else next(self._numbers)
+    async def _submit(self, job: Job, bounded: bool = True) -> GeneratedPiece:
         try:
             async with within(job.request.deadline_at, "generation"):
-                return await self._batcher.submit(key, job)
+                if self._worker is None or len(job.request.views) > 1:
+                    return await self._batcher.submit(self._key(job.request.views), job)
+                return await self._join(self._worker, job, bounded)
         finally:
             job.left.set()
+
+    async def _join(self, worker: RowWorker, job: Job, bounded: bool) -> GeneratedPiece:
+        if bounded and self._in_worker >= self._room:
+            raise Overloaded(f"the generator has {self._in_worker} requests; try again")
+        self._in_worker += 1
+        run = asyncio.get_running_loop().run_in_executor
+        try:
+            return await run(self._waiters, self._write_row, worker, job)
+        finally:
+            self._in_worker -= 1
+
+    def _write_row(self, worker: RowWorker, job: Job) -> GeneratedPiece:
+        with self._adapters.using([job.request.views[0].adapter]):
+            return _piece(worker.write(self._row(job)))
+
+    def _key(self, views: Sequence[View]) -> Key:
+        if len(views) > 1:
+            return next(self._numbers)
+        adapter = views[0].adapter
+        return None if self._model.shares_batches(adapter) else adapter
 
     async def _run_batch(self, key: Key, jobs: list[Job]) -> list[GeneratedPiece | BaseException]:
         run = asyncio.get_running_loop().run_in_executor
         try:
             return list(await run(self._threads, self._generate, key, jobs))
-        except InputError:
+        except RayraftError:
             if len(jobs) == 1:
                 raise
         # One of them cannot be answered: the others can.
@@ -199,26 +200,18 @@ class TextEngine:
         return [output if isinstance(output, BaseException) else output[0] for output in outputs]
 
     def _generate(self, key: Key, jobs: list[Job]) -> list[GeneratedPiece]:
-        with self._adapters.using([view.adapter for view in jobs[0].request.views]):
+        with self._adapters.using([view.adapter for job in jobs for view in job.request.views]):
             if isinstance(key, int):
                 outputs = [self._combined(job) for job in jobs]
             else:
-                outputs = self._model.generate_rows([self._row(job) for job in jobs], adapter=key)
+                outputs = self._model.generate_rows([self._row(job) for job in jobs])
         self._worked_at = time.monotonic()
-        return [
-            GeneratedPiece(
-                output.text,
-                output.prompt_tokens,
-                output.completion_tokens,
-                getattr(output, "mean_logprob", None),
-            )
-            for output in outputs
-        ]
+        return [_piece(output) for output in outputs]
 
     def _row(self, job: Job) -> Row:
-        request = job.request
+        (view,) = job.request.views
         still = partial(self._still_wanted, job)
-        return Row(request.views[0].messages, request.max_new_tokens, job.on_text, still)
+        return Row(view.messages, job.request.max_new_tokens, job.on_text, still, view.adapter)
 
     def _combined(self, job: Job) -> Any:
         request = job.request
@@ -233,3 +226,8 @@ class TextEngine:
         """Asked for every token: an engine that asks is one that works."""
         self._worked_at = time.monotonic()
         return job.wanted()
+
+
+def _piece(output: Any) -> GeneratedPiece:
+    sure = getattr(output, "mean_logprob", None)
+    return GeneratedPiece(output.text, output.prompt_tokens, output.completion_tokens, sure)

@@ -7,7 +7,8 @@ from typing import Protocol
 from rayraft.protocols import GeneratedPiece, GenerateRequest
 from serve.adapters import AdapterLoader
 from serve.config import HEALTH_CHECK_PERIOD_S, GeneratorConfig
-from serve.engine import LanguageModel, TextEngine, load_model
+from serve.engine import TextEngine
+from serve.language_model import LanguageModel, load_model
 
 API_KEY = "RAYRAFT_GENERATOR_API_KEY"
 
@@ -53,5 +54,7 @@ def open_engine(
         max_batches=config.max_batches,
         max_loaded_adapters=config.max_loaded_adapters,
         trusted_s=HEALTH_CHECK_PERIOD_S,
+        rows=config.row_limits,
+        max_waiting=config.max_waiting,
     )
     return engine, model.base_digest

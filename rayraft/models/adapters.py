@@ -1,14 +1,17 @@
-"""Adapters in a loaded model: strict loading, choosing one, switching all off.
+"""Adapters in a loaded model: strict loading, choosing one, one for each row, switching all off.
 
 PEFT only warns about adapter weights that are missing and says nothing of the base model they were
 trained on; a wrong adapter then answers like the base. Here it is refused.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load
 from transformers import PreTrainedModel
@@ -17,6 +20,9 @@ from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.manifests import MANIFEST, check_adapter, check_file, parse_manifest
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+BASE = "__base__"
+"""PEFT's name of the base model in a mixed batch."""
 
 _UNKNOWN: Final = object()
 """In place of an adapter's name, when layers were added or removed since one was chosen."""
@@ -30,11 +36,21 @@ class Adapters:
         self._digests = (base_digest, prompt_digest)
         self._peft: PeftModel | None = None
         self._active: str | object | None = _UNKNOWN
+        self._rows: list[str] | None = None
+        self._routed: WeakSet[Any] = WeakSet()
+        self._sharing: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:
         """The adapters that can be chosen."""
         return [] if self._peft is None else sorted(self._peft.peft_config)
+
+    def shares(self, name: str | None) -> bool:
+        """Whether it may share forward passes with others; False for one that is not loaded.
+
+        May be asked by any thread.
+        """
+        return name is None or name in self._sharing
 
     def load(self, name: str, folder: Path) -> None:
         """Loads a fetched adapter; one of the same name is replaced.
@@ -59,6 +75,9 @@ class Adapters:
             self.unload(name)
             raise
         self._peft.eval()
+        if _may_share(config):
+            self._sharing |= {name}
+        self._route_layers()
 
     def unload(self, name: str) -> None:
         """Forgets an adapter.
@@ -69,6 +88,7 @@ class Adapters:
         if self._peft is None or name not in self.names:
             raise NotFoundError(self._unknown(name))
         self._active = _UNKNOWN
+        self._sharing -= {name}
         if len(self.names) > 1:
             self._peft.set_adapter(next(n for n in self.names if n != name), inference_mode=True)
             self._peft.delete_adapter(name)
@@ -82,8 +102,8 @@ class Adapters:
         Raises:
             NotFoundError: No such adapter is loaded.
         """
-        if name is not None and name not in self.names:
-            raise NotFoundError(self._unknown(name))
+        self._rows = None
+        self._check_loaded(name)
         if self._peft is None or name == self._active:
             return
         layers: Any = self._peft.base_model
@@ -93,6 +113,45 @@ class Adapters:
             layers.enable_adapter_layers()
             self._peft.set_adapter(name, inference_mode=True)
         self._active = name
+
+    def use_rows(self, names: Sequence[str | None]) -> None:
+        """From now on row i of every batch is answered with adapter `names[i]`.
+
+        Args:
+            names: One a row. If they differ, all of them must be ones that `shares` is true of, and
+                every layer's input must have the rows as its first dimension.
+
+        Raises:
+            NotFoundError: One of them is not loaded.
+        """
+        some = next((name for name in names if name is not None), None)
+        if some is None or len(set(names)) == 1:
+            self.use(names[0])
+            return
+        for name in set(names):
+            self._check_loaded(name)
+        # PEFT takes what a row does not name, such as whole layers of an adapter, from the active.
+        if self._active not in self._sharing:
+            self.use(some)
+        self._rows = [BASE if name is None else name for name in names]
+
+    def _route_layers(self) -> None:
+        """PEFT's own way to mixed batches puts hooks on the layers for one call of `generate`.
+
+        Calls that take turns would run through each other's; these hooks stay and look what is due.
+        """
+        assert self._peft is not None
+        for layer in self._peft.modules():
+            if isinstance(layer, LoraLayer) and layer not in self._routed:
+                layer.register_forward_pre_hook(self._route, with_kwargs=True)
+                self._routed.add(layer)
+
+    def _route(self, _: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        return None if self._rows is None else (args, {**kwargs, "adapter_names": self._rows})
+
+    def _check_loaded(self, name: str | None) -> None:
+        if name is not None and name not in self.names:
+            raise NotFoundError(self._unknown(name))
 
     def _unknown(self, name: str) -> str:
         return f"adapter {name!r}: not loaded; loaded are {', '.join(self.names) or 'none'}"
@@ -117,6 +176,17 @@ def _read(
         return config, load(data[WEIGHTS])
     except SafetensorError as exc:
         raise ArtifactMismatch(f"adapter {folder}/{WEIGHTS}: {exc}") from exc
+
+
+def _may_share(config: Any) -> bool:
+    """Whether PEFT (0.21) can answer rows of this adapter beside rows of others.
+
+    Not with DoRA, which it refuses; nor where an adapter has whole layers or tokens of its own:
+    those go by the active adapter, not by the row.
+    """
+    own = ("use_dora", "modules_to_save", "trainable_token_indices", "layer_replication")
+    other = ("target_parameters", "alora_invocation_tokens", "arrow_config")
+    return not any(getattr(config, setting, None) for setting in (*own, *other))
 
 
 def put_weights(peft: PeftModel, name: str, tensors: dict[str, torch.Tensor], source: str) -> None:

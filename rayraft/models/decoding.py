@@ -33,9 +33,10 @@ class Decoding:
         ids = torch.tensor([list(prompt)], device=model.device)
         self._ids = ids[:, :0]
         self._given: dict[str, Any] = {}
-        self._cache: Cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+        self.cache: Cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+        """Of what was read."""
         if model.config.is_encoder_decoder:
-            self._cache = EncoderDecoderCache(self._cache, DynamicCache())
+            self.cache = EncoderDecoderCache(self.cache, DynamicCache())
             self._given["attention_mask"] = torch.ones_like(ids)
             self._given["encoder_outputs"] = model.get_encoder()(
                 input_ids=ids, attention_mask=self._given["attention_mask"]
@@ -59,7 +60,7 @@ class Decoding:
         self._ids = torch.cat([self._ids, new], dim=1)
         name = "decoder_input_ids" if self._model.config.is_encoder_decoder else "input_ids"
         inputs = {name: new, **self._given, **self._known(keep)}
-        out = self._model(**inputs, past_key_values=self._cache, use_cache=True)
+        out = self._model(**inputs, past_key_values=self.cache, use_cache=True)
         log_probs: Tensor = out.logits[0].float().log_softmax(-1)
         self.log_probs = log_probs[-1]
         return log_probs
@@ -70,7 +71,7 @@ class Decoding:
         if len(tokens) == 1:
             return first
         ahead = copy.copy(self)
-        ahead._cache = copy.deepcopy(self._cache)
+        ahead.cache = copy.deepcopy(self.cache)
         rest = ahead.feed(tokens[:-1])
         index = torch.tensor(list(tokens[1:]), device=rest.device)[:, None]
         return torch.cat([first, rest.gather(1, index).squeeze(1)])

@@ -1,6 +1,6 @@
 """The text model: prompts in, text out, with any of the loaded adapters. Greedy, so repeatable."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from rayraft.models.codec import Codec
 from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning
 from rayraft.models.decoding import Decoding
 from rayraft.models.dtypes import AUTO, DTYPES
+from rayraft.models.encoding import encode_apart
 from rayraft.models.generation import Confidence, Generated, RowWatch
+from rayraft.models.row_batch import RowBatch, can_continue
 from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
 from rayraft.protocols import Combine, View
-from rayraft.writing import Row, always
+from rayraft.writing import Row, RowLimits, always
 
 BATCH_TOKENS = 8192
 """Padded prompt tokens of one forward pass."""
@@ -106,12 +108,20 @@ class TextModel:
             NotFoundError: The adapter is not loaded.
             InputError: A prompt and its output are longer than the model's context.
         """
-        return self.generate_rows([Row(p, max_new_tokens) for p in prompts], adapter=adapter)
+        return self.generate_rows([Row(p, max_new_tokens, adapter=adapter) for p in prompts])
 
-    def generate_rows(self, rows: Sequence[Row], *, adapter: str | None = None) -> list[Generated]:
+    def shares_batches(self, adapter: str | None) -> bool:
+        """Whether rows of this adapter share forward passes with those of others.
+
+        False for one that is not loaded, and for kinds that PEFT cannot mix (`Adapters.shares`).
+        """
+        return self._adapters.shares(adapter)
+
+    def generate_rows(self, rows: Sequence[Row]) -> list[Generated]:
         """One output a row, in order; each row's text is handed out while it is written.
 
-        Several threads may call this at the same time: they take turns after every step.
+        Each row is answered by its own adapter. Those that cannot share a forward pass are written
+        one after the other. Several threads may call this: they take turns after every step.
 
         Raises:
             NotFoundError: The adapter is not loaded.
@@ -119,16 +129,28 @@ class TextModel:
         """
         rendered = [self._codec.render(row.messages, row.max_new_tokens) for row in rows]
         outputs: dict[int, Generated] = {}
-        for numbers in length_batches([len(ids) for ids in rendered], BATCH_TOKENS):
+        for numbers in self._batches(rows, [len(ids) for ids in rendered]):
             prompts, heard = [rendered[n] for n in numbers], Confidence()
             with self._turns, torch.inference_mode():
-                tokens = self._write([rows[n] for n in numbers], prompts, adapter, heard)
+                tokens = self._write([rows[n] for n in numbers], prompts, heard)
             start = 1 if self.is_encoder_decoder else max(map(len, prompts))
             for place, (n, written) in enumerate(zip(numbers, tokens, strict=True)):
                 sure = heard.mean(place, start, len(written))
                 text = self._codec.decode(written)
                 outputs[n] = Generated(text, len(rendered[n]), len(written), sure)
         return [outputs[n] for n in range(len(rows))]
+
+    def open_rows(self, limits: RowLimits) -> RowBatch | None:
+        """Rows that come and go while others are written; None if this model cannot do that.
+
+        Steps of it take turns with other threads' calls, as `generate_rows` does.
+        """
+        with self._turns:
+            self._adapters.use(None)
+            able = can_continue(self._model)
+        if not able:
+            return None
+        return RowBatch(self._model, self._codec, self._adapters, self._turns, limits)
 
     def generate_combined(
         self,
@@ -146,7 +168,8 @@ class TextModel:
             NotFoundError: An adapter is not loaded.
             InputError: A prompt and its output are longer than the model's context.
         """
-        rows = [Row(v.messages, max_new_tokens, None, wanted or always) for v in views]
+        wanted = wanted or always
+        rows = [Row(v.messages, max_new_tokens, None, wanted, v.adapter) for v in views]
         with self._turns, torch.inference_mode():
             drafts = [self._draft(view, row) for view, row in zip(views, rows, strict=True)]
             reader = Reader(self._begin, self._take_turn, self._codec.end_ids)
@@ -157,7 +180,7 @@ class TextModel:
 
     def _draft(self, view: View, row: Row) -> Draft:
         ids = self._codec.render(row.messages, row.max_new_tokens)
-        (tokens,) = self._write([row], [ids], view.adapter)
+        (tokens,) = self._write([row], [ids])
         reasoning = split_reasoning(tokens, self._codec.decode)
         text = self._codec.decode(tokens)
         return Draft(view.adapter, view.weight, ids, tokens, text, reasoning)
@@ -167,21 +190,36 @@ class TextModel:
 
     def _take_turn(self, adapter: str | None) -> None:
         """Between two steps: others go first, then `adapter` answers."""
+        self._pass_on([adapter])
+
+    def _pass_on(self, adapters: Sequence[str | None]) -> None:
+        """Between two steps: others go first, then each row is answered by its adapter."""
         self._turns.pass_on()
-        self._adapters.use(adapter)
+        self._adapters.use_rows(adapters)
+
+    def _batches(self, rows: Sequence[Row], lengths: list[int]) -> Iterator[list[int]]:
+        """Row numbers that share forward passes."""
+        lanes: dict[str | None, list[int]] = {}
+        for number, row in enumerate(rows):
+            lane = None if self._adapters.shares(row.adapter) else row.adapter
+            lanes.setdefault(lane, []).append(number)
+        for numbers in lanes.values():
+            for batch in length_batches([lengths[n] for n in numbers], BATCH_TOKENS):
+                yield [numbers[place] for place in batch]
 
     def _write(
-        self,
-        rows: list[Row],
-        prompts: list[list[int]],
-        adapter: str | None,
-        heard: Confidence | None = None,
+        self, rows: list[Row], prompts: list[list[int]], heard: Confidence | None = None
     ) -> list[list[int]]:
         """The output tokens of each row."""
         inputs = {k: v.to(self._device) for k, v in self._codec.inputs(prompts).items()}
         start = 1 if self.is_encoder_decoder else inputs["input_ids"].shape[1]
-        watch = RowWatch(rows, start, self._codec, lambda: self._take_turn(adapter))
-        self._adapters.use(adapter)
+        adapters = [row.adapter for row in rows]
+        watch = RowWatch(rows, start, self._codec, lambda: self._pass_on(adapters))
+        if self.is_encoder_decoder and len(set(adapters)) > 1:
+            inputs["encoder_outputs"] = encode_apart(
+                self._model.get_encoder(), inputs, adapters, self._adapters.use
+            )
+        self._adapters.use_rows(adapters)
         longest = max(row.max_new_tokens for row in rows)
         sequences = self._model.generate(
             **inputs,

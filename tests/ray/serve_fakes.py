@@ -141,11 +141,17 @@ class ScriptedModel:
     def unload_adapter(self, name):
         self.adapters.remove(name)
 
-    def generate_rows(self, rows, *, adapter=None):
-        assert adapter is None or adapter in self.adapters
+    def shares_batches(self, adapter):
+        return adapter is None or adapter in self.adapters
+
+    def open_rows(self, limits):
+        return None
+
+    def generate_rows(self, rows):
+        assert all(self.shares_batches(row.adapter) for row in rows)
         if any("slow" in row.messages[-1]["content"].rsplit("Question:", 1)[1] for row in rows):
             time.sleep(1)
-        outputs = [Output(self._write(row.messages, adapter)) for row in rows]
+        outputs = [Output(self._write(row.messages, row.adapter)) for row in rows]
         for start in range(0, max(len(output.text) for output in outputs), 5):
             time.sleep(0.005 * any(row.on_text is not None for row in rows))
             for row, output in zip(rows, outputs, strict=True):

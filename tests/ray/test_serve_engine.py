@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from rayraft.errors import DeadlineExceeded, InputError
+from rayraft.errors import DeadlineExceeded, InputError, NotFoundError
 from rayraft.prompts import Message
 from rayraft.protocols import GenerateRequest, View
 from serve.engine import TextEngine
@@ -34,12 +34,19 @@ class FakeModel:
     def unload_adapter(self, name):
         self.adapters.remove(name)
 
-    def generate_rows(self, rows, *, adapter=None):
+    def shares_batches(self, adapter):
+        return adapter is None or adapter in self.adapters
+
+    def open_rows(self, limits):
+        return None
+
+    def generate_rows(self, rows):
         asked = [row.messages[-1]["content"] for row in rows]
-        assert adapter is None or adapter in self.adapters
+        adapters = [row.adapter for row in rows]
+        assert all(adapter is None or adapter in self.adapters for adapter in adapters)
         if self.refuses in asked:
             raise InputError(f"{self.refuses} is too long")
-        self.batches.append((len(rows), adapter))
+        self.batches.append(adapters)
         words: list[list[str]] = [[] for _ in rows]
         ended = [False for _ in rows]
         while not all(ended):
@@ -49,7 +56,9 @@ class FakeModel:
             for i, row in enumerate(rows):
                 if not ended[i]:
                     self.steps.append(asked[i])
-                    words[i].append(f" {len(words[i])}" if words[i] else f"{adapter}:{asked[i]}")
+                    words[i].append(
+                        f" {len(words[i])}" if words[i] else f"{row.adapter}:{asked[i]}"
+                    )
                     ended[i] = len(words[i]) >= row.max_new_tokens or not row.wanted()
                     if row.on_text:
                         row.on_text(words[i][-1])
@@ -59,11 +68,11 @@ class FakeModel:
         return Output(f"{combine} of {[view.adapter for view in views]}")
 
 
-def with_engine(use, **options):
+def with_engine(use, provide=lambda m, name: m.load_adapter(name, None), **options):
     model = FakeModel()
 
     async def go():
-        engine = TextEngine(model, lambda m, name: m.load_adapter(name, None), **options)
+        engine = TextEngine(model, provide, **options)
         try:
             return await use(engine)
         finally:
@@ -82,14 +91,36 @@ async def streamed(engine, request):
     return [piece async for piece in engine.stream(request)]
 
 
-def test_engine_batches_what_waits_and_keeps_adapters_apart():
+def test_adapters_that_are_loaded_share_batches_and_one_that_is_not_keeps_nobody_waiting():
+    adapters = ["x-v1" if n % 2 else None for n in range(8)]
+
     async def use(engine):
-        calls = [engine.generate(ask(str(n), "x-v1" if n % 2 else None)) for n in range(8)]
-        return [piece.text for piece in await asyncio.gather(*calls)]
+        texts = []
+        for _ in range(2):
+            calls = [engine.generate(ask(str(n), adapter)) for n, adapter in enumerate(adapters)]
+            texts += [piece.text for piece in await asyncio.gather(*calls)]
+        return texts
 
     model, texts = with_engine(use)
-    assert texts == [f"{'x-v1' if n % 2 else None}:{n}" for n in range(8)]
-    assert sorted(model.batches, key=str) == [(4, "x-v1"), (4, None)]
+    assert texts == [f"{adapter}:{n}" for n, adapter in enumerate(adapters)] * 2
+    assert sorted(model.batches[:2], key=str) == [["x-v1"] * 4, [None] * 4]
+    assert model.batches[2:] == [adapters]
+
+
+def test_an_adapter_that_does_not_exist_fails_its_own_request_alone():
+    async def use(engine):
+        engine._model.shares_batches = lambda adapter: True
+        calls = [engine.generate(ask("q", adapter)) for adapter in (None, "b-v1", "gone-v1")]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    def provide(model, name):
+        if name == "gone-v1":
+            raise NotFoundError("adapter gone-v1: not published")
+        model.load_adapter(name, None)
+
+    _, (base, other, gone) = with_engine(use, provide=provide)
+    assert (base.text, other.text) == ("None:q", "b-v1:q")
+    assert isinstance(gone, NotFoundError)
 
 
 def test_engine_keeps_the_adapters_used_last():
@@ -123,7 +154,7 @@ def test_streams_and_whole_answers_share_batches():
         )
 
     model, (a, b, c) = with_engine(use)
-    assert model.batches == [(3, None)]
+    assert model.batches == [[None] * 3]
     assert c.text == "None:c 1 2"
     for name, pieces in (("a", a), ("b", b)):
         assert "".join(p.text for p in pieces).startswith(f"None:{name} 1 2 3")
@@ -163,7 +194,7 @@ def test_who_leaves_costs_no_more_steps_and_the_others_go_on(whole):
     model, tokens = with_engine(use, max_batches=1)
     assert tokens == 30
     assert model.steps.count("leaving") < 30
-    assert model.batches == [(2, None)]
+    assert model.batches == [[None] * 2]
 
 
 def test_a_request_past_its_time_is_given_up_running_or_waiting():

@@ -40,7 +40,13 @@ class SlowModel:
     def unload_adapter(self, name):
         raise AssertionError("no adapter is loaded")
 
-    def generate_rows(self, rows, *, adapter=None):
+    def shares_batches(self, adapter):
+        return adapter is None or adapter in self.adapters
+
+    def open_rows(self, limits):
+        return None
+
+    def generate_rows(self, rows):
         self.probes += any(row.on_text is None for row in rows)
         for step in range(max(row.max_new_tokens for row in rows)):
             time.sleep(0.01)

@@ -46,14 +46,16 @@ both = pytest.mark.parametrize("model", KINDS, indirect=True)
 
 
 def published(folder: Path, kind: str, base: Path, seed: int, store: Path, **options: Any) -> Path:
-    """A fetched adapter with random weights that change the output."""
+    """A fetched adapter with random weights that change the output; `scale` says how much."""
+    scale = options.pop("scale", 5)
     auto = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM
     task = TaskType.SEQ_2_SEQ_LM if kind == "seq2seq" else TaskType.CAUSAL_LM
     torch.manual_seed(seed)
-    settings = LoraConfig(r=4, target_modules="all-linear", task_type=task, **options)
+    options = {"target_modules": "all-linear", **options}
+    settings = LoraConfig(r=4, task_type=task, **options)
     settings.init_lora_weights = False
     peft = get_peft_model(auto.from_pretrained(base, dtype=torch.float32), settings)
-    tensors = {k: 5 * t.contiguous() for k, t in get_peft_model_state_dict(peft).items()}
+    tensors = {k: scale * t.contiguous() for k, t in get_peft_model_state_dict(peft).items()}
     text = json.dumps(
         settings.to_dict(), default=lambda v: sorted(v) if isinstance(v, set) else str(v)
     )
@@ -177,7 +179,7 @@ def test_other_kinds_of_lora_are_loaded_and_used(
 
 def test_unknown_adapter_is_an_error(model: TextModel) -> None:
     with pytest.raises(NotFoundError, match="adapter 'x': not loaded"):
-        model.generate_rows([Row(PROMPTS[0])], adapter="x")
+        model.generate_rows([Row(PROMPTS[0], adapter="x")])
 
 
 def retouch(folder: Path, change: str) -> None:

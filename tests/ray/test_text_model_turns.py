@@ -55,8 +55,8 @@ def test_answers_of_different_adapters_side_by_side_are_those_of_one_at_a_time(
     running: list[str | None] = []
 
     def write(name: str | None) -> object:
-        rows = [Row(p, 24, lambda _: running.append(name)) for p in PROMPTS]
-        return model.generate_rows(rows, adapter=name)
+        rows = [Row(p, 24, lambda _: running.append(name), adapter=name) for p in PROMPTS]
+        return model.generate_rows(rows)
 
     with ThreadPoolExecutor(4) as threads:
         made = {name: threads.submit(write, name) for name in names}

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from data_pipelines.sentences import Span, split_sentences
 from rayraft.metrics import normalise_answer
 from rayraft.records import digest
+from rayraft.sentences import Span, split_sentences
 
 _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|"

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from data_pipelines.question_checks import clean_question, find_span, question_fault
 from data_pipelines.reasoning import SYSTEM as REASONING_SYSTEM
 from data_pipelines.reasoning import explain_results
-from data_pipelines.sentences import Span, quote_around
 from data_pipelines.teacher_config import TeacherConfig
 from data_pipelines.teachers import (
     LEAK,
@@ -28,6 +27,7 @@ from data_pipelines.teachers import (
 from rayraft.metrics import normalise_answer
 from rayraft.prompts import Message, answer_messages, prompt_digest
 from rayraft.records import digest
+from rayraft.sentences import Span, quote_around
 
 # Stands here and not in rayraft.prompts because no model of this project ever sees it: its digest
 # belongs to the teacher, not to adapters.

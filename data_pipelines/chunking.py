@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data_pipelines.config import Strategy
-from data_pipelines.sentences import split_sentences
 from rayraft.records import Chunk, Document
+from rayraft.sentences import split_sentences
 
 _HEADING = re.compile(r"^#{1,6}[ \t]", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")

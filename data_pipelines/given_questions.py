@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from data_pipelines.question_duplicates import content_words
-from data_pipelines.sentences import Span, quote_around, sentence_around, split_sentences
 from data_pipelines.teachers import Support, TeacherIdentity, TeacherResult, WrittenQuestion
 from rayraft.metrics import normalise_answer
 from rayraft.records import Passage, Question, digest
+from rayraft.sentences import Span, quote_around, sentence_around, split_sentences
 
 NAME = "given"
 """Of the teacher that hands given questions out."""

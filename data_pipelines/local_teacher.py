@@ -12,7 +12,6 @@ from data_pipelines.answer_spans import AnswerSpan, choose_answer_spans
 from data_pipelines.question_checks import clean_question, question_fault
 from data_pipelines.reasoning import MAX_TOKENS as REASONING_TOKENS
 from data_pipelines.reasoning import explain_results
-from data_pipelines.sentences import quote_around
 from data_pipelines.teacher_config import TeacherConfig
 from data_pipelines.teachers import (
     LEAK,
@@ -26,6 +25,7 @@ from rayraft.errors import InputError
 from rayraft.metrics import normalise_answer, token_f1
 from rayraft.prompts import Message, answer_messages, parse_answer, prompt_digest, question_messages
 from rayraft.records import Passage, digest
+from rayraft.sentences import quote_around
 
 TOO_LONG = "prompt_refused"
 """Reason of chunks that the model cannot read: longer than its context, or with its own marks."""

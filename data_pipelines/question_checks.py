@@ -2,8 +2,8 @@
 
 import re
 
-from data_pipelines.sentences import Span
 from rayraft.metrics import normalise_answer
+from rayraft.sentences import Span
 
 MIN_WORDS = 4
 MAX_WORDS = 40

@@ -3,14 +3,11 @@
 Knows the RAFT output form of `rayraft.prompts`; knows nothing of models or transport.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 from rayraft.prompts import ABSTAIN, ANSWER, parse_answer
+from rayraft.verbatim import find, pattern_of
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 _PHRASE = ABSTAIN.rstrip(".").lower()
 
 
@@ -19,40 +16,14 @@ def restore_spelling(text: str, sources: Sequence[str]) -> str:
 
     Only text without a capital letter is touched: a cased model has chosen its spelling.
     """
-    pattern = _pattern(text)
-    if pattern is None:
+    pattern = pattern_of(text, whole_words=True)
+    if pattern is None or any(letter.isupper() for letter in text):
         return text
     for source in sources:
-        folded, origin = _fold(source)
-        match = pattern.search(folded)
-        if match:
-            return source[origin[match.start()] : origin[match.end() - 1] + 1]
+        found = find(pattern, source)
+        if found:
+            return source[found[0] : found[1]]
     return text
-
-
-def _pattern(text: str) -> re.Pattern[str] | None:
-    if any(letter.isupper() for letter in text):
-        return None
-    folded, _ = _fold(text)
-    tokens = _TOKEN.findall(folded)
-    if not tokens:
-        return None
-    before = r"(?<!\w)" if tokens[0][0].isalnum() else ""
-    after = r"(?!\w)" if tokens[-1][-1].isalnum() else ""
-    return re.compile(before + r"\s*".join(re.escape(token) for token in tokens) + after)
-
-
-@lru_cache(maxsize=256)
-def _fold(text: str) -> tuple[str, tuple[int, ...]]:
-    """Lower case without accents, and for each of its characters the index in `text`."""
-    letters: list[str] = []
-    origin: list[int] = []
-    for index, letter in enumerate(text):
-        for part in unicodedata.normalize("NFD", letter.lower()):
-            if not unicodedata.combining(part):
-                letters.append(part)
-                origin.append(index)
-    return "".join(letters), tuple(origin)
 
 
 class AnswerStream:
@@ -105,8 +76,8 @@ class AnswerStream:
         if any(letter.isupper() for letter in text):
             return False
         # The last word may be unfinished: "par" can still become "paris".
-        pattern = _prefix_pattern(text)
-        return any(pattern.search(_fold(source)[0]) for source in self._sources)
+        pattern = pattern_of(text)
+        return pattern is None or any(find(pattern, source) for source in self._sources)
 
     def _send(self, text: str) -> str:
         if not text.startswith(self._sent):
@@ -114,11 +85,6 @@ class AnswerStream:
         delta = text[len(self._sent) :]
         self._sent = text
         return delta
-
-
-def _prefix_pattern(text: str) -> re.Pattern[str]:
-    tokens = _TOKEN.findall(_fold(text)[0])
-    return re.compile(r"\s*".join(re.escape(token) for token in tokens))
 
 
 def _without_tail(text: str) -> str:

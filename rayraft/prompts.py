@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from rayraft.records import Citation, Passage
+from rayraft.verbatim import find, pattern_of
 
 BEGIN_QUOTE = "##begin_quote##"
 END_QUOTE = "##end_quote##"
@@ -91,25 +92,22 @@ def parse_answer(output: str) -> ParsedAnswer:
 def find_citations(quotes: Sequence[str], passages: Sequence[Passage]) -> list[Citation]:
     """Quotes that stand in a shown passage, with their spans in the document's text.
 
-    Case and runs of white space may differ (small models are uncased); the citation carries the
-    passage's own spelling. A quote that stands nowhere gives no citation.
+    Case, accents and runs of white space may differ (small models see none of them); the citation
+    carries the passage's own spelling. A quote that stands nowhere gives no citation.
     """
     citations = []
-    for quote in quotes:
-        words = [re.escape(word) for word in re.findall(r"\w+|[^\w\s]", quote)]
-        if not words:
-            continue
-        pattern = re.compile(r"\s*".join(words), re.IGNORECASE)
+    for pattern in filter(None, map(pattern_of, quotes)):
         for passage in passages:
-            match = pattern.search(passage.text)
-            if match:
+            found = find(pattern, passage.text)
+            if found:
+                start, end = found
                 citations.append(
                     Citation(
                         chunk_id=passage.chunk_id,
                         document_id=passage.document_id,
-                        quote=match.group(),
-                        start=passage.start + match.start(),
-                        end=passage.start + match.end(),
+                        quote=passage.text[start:end],
+                        start=passage.start + start,
+                        end=passage.start + end,
                     )
                 )
                 break

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from data_pipelines.sentences import Span, split_sentences
+from rayraft.sentences import Span, split_sentences
 
 _NAME = r"[A-Z][\w'\u2019-]+(?:\s(?:of\s(?:the\s)?|the\s)?[A-Z][\w'\u2019-]+)*"
 _PHRASE = re.compile(rf"\b(?:{_NAME}|\d[\d,.]*\d|\d)(?:\s?%)?")

@@ -14,7 +14,7 @@ from train.config import TrainConfig
 from train.features import Row
 from train.fit import FitResult, fit_rows
 from train.loop import Point
-from train.mini_config import MiniTraining, Mixture
+from train.mini_config import MiniTraining, Mixture, Reading
 from train.mini_manifest import MODEL, RERANKER, TRAINING, WEIGHTS, write_manifest
 from train.mini_reranker import train_reranker
 from train.mini_rows import RowWriter
@@ -25,6 +25,7 @@ from train.worker import RunPlace
 VALIDATION_ROWS = 400
 VOCABULARY_BIAS = "vocabulary_bias"
 """Parameter of the model."""
+CONFIG = "config.json"
 INITIAL = "initial"
 """Folder of the untrained model within the run."""
 
@@ -57,6 +58,7 @@ def train_mini(config: MiniTraining, data: Path, out: Path) -> Path:
     curves = {MODEL: curve}
     _hand_out(weights, out / MODEL)
     lean_to_answer(out / MODEL / WEIGHTS, config.answer_bias)
+    tell_reading(out / MODEL / CONFIG, config.reading)
     if config.reranker is not None:
         folder = out / "stage-reranker"
         curves[RERANKER] = train_reranker(config.reranker, data, out / MODEL, folder)
@@ -81,6 +83,12 @@ def lean_to_answer(weights: Path, bias: float) -> None:
     tensors = load_file(weights)
     tensors[VOCABULARY_BIAS][build_tokenizer().convert_tokens_to_ids(BEGIN_QUOTE)] += bias
     save_file(tensors, weights, metadata={"format": "pt"})
+
+
+def tell_reading(path: Path, reading: Reading) -> None:
+    """Writes how the model reads into its config.json."""
+    values = json.loads(path.read_text(encoding="utf-8")) | reading.model_dump()
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _hand_out(stage: Path, folder: Path) -> None:

@@ -80,6 +80,17 @@ class RerankStage(Config):
     train: TrainConfig
 
 
+class Reading(Config):
+    """How the finished reader answers from passages (`rayraft/mini/span_reading.py`)."""
+
+    span_candidates: int = Field(default=0, ge=0, le=64)
+    """Spans that are tried as answers; 0: answers are written word by word."""
+    span_trust: float = Field(default=1.0, ge=0)
+    """What the encoder's score of a span counts beside the decoder's of the answer."""
+    abstain_lean: float = 0.0
+    """Added to the score of abstaining, nats."""
+
+
 class MiniTraining(Config):
     """The whole of `train/mini.yaml`."""
 
@@ -88,4 +99,6 @@ class MiniTraining(Config):
     answer_bias: float = 0.0
     """Added to the logit of beginning a quote after the last stage: above 0 the reader answers
     where it would abstain. Chosen on train questions kept aside."""
+    reading: Reading = Reading()
+    """Chosen, like `answer_bias`, on train questions kept aside."""
     reranker: RerankStage | None = None

@@ -14,9 +14,9 @@ Row `i` depends on `(seed, i)` alone. Tasks:
 import random
 from collections.abc import Sequence
 
-from data_pipelines.sentences import Span, quote_around, split_sentences
 from rayraft.prompts import answer_messages, completion, question_messages
 from rayraft.records import Passage
+from rayraft.sentences import Span, quote_around, split_sentences
 from train.cloze import cloze
 from train.counterfactuals import Counterfactuals
 from train.features import Row

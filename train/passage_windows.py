@@ -2,7 +2,7 @@
 
 import random
 
-from data_pipelines.sentences import Span, sentence_around
+from rayraft.sentences import Span, sentence_around
 
 
 def locate(question: str, answer: str, text: str, sentences: list[Span]) -> tuple[Span, Span]:

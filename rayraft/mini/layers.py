@@ -116,13 +116,14 @@ class DecoderLayer(nn.Module):
         if cache is not None:
             key, value = cache.self_attention_cache.update(key, value, self.layer_index)
         x_ND = own(x_ND, layout, key, value, target_mask, causal=layout.width > 1)
-        key, value = self._source_keys(states_BSD, cache)
+        key, value = self.read_source(states_BSD, cache)
         out_ND: Tensor = self.ffn(cross(x_ND, layout, key, value, source_mask))
         return out_ND
 
-    def _source_keys(
+    def read_source(
         self, states_BSD: Tensor, cache: EncoderDecoderCache | None
     ) -> tuple[Tensor, Tensor]:
+        """The source's keys and values [B, heads, S, D / heads], which a cache keeps."""
         cross = self.cross
         if cache is not None and cache.is_updated.get(self.layer_index):
             layer: Any = cache.cross_attention_cache.layers[self.layer_index]

@@ -84,7 +84,7 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
             past_key_values,
         )
         history = decoder_input_ids if history_ids is None else history_ids
-        pointer = self._pointer(decoded_ND, layout, encoder_outputs, mask_BS, history)
+        pointer = self.pointer(decoded_ND, layout, encoder_outputs, mask_BS, history)
         if labels is not None:
             loss = self._loss(decoded_ND, layout.pack(pointer), layout, encoder_outputs, labels)
             return Seq2SeqLMOutput(loss=loss)
@@ -94,7 +94,7 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
         )
 
-    def _pointer(
+    def pointer(
         self,
         decoded_ND: Tensor,
         layout: Layout,
@@ -102,13 +102,15 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
         mask_BS: Tensor,
         history: Tensor,
     ) -> Tensor:
+        """Log-probabilities float32 [B, T, S] of the source positions that may be copied from."""
         source = encoded.source_ids
         copyable = mask_BS.bool() & (source != self.config.cls_token_id)
         copyable &= source != self.config.eos_token_id
         matches = match_lengths(history, source, layout.width, self.config.copy_context)
         return self.copy.log_pointer(decoded_ND, layout, encoded.copy_keys, matches, copyable)
 
-    def _vocabulary_logits(self, decoded: Tensor) -> Tensor:
+    def vocabulary_logits(self, decoded: Tensor) -> Tensor:
+        """float32 [..., V] of states [..., D]."""
         return F.linear(decoded, self.shared.weight, self.vocabulary_bias).float()
 
     def _loss(
@@ -127,7 +129,7 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
         wanted = labels != IGNORED
         decoded, target = decoded_ND[wanted], labels[wanted]
         copying, generating = self.copy.log_gate(decoded)
-        logits = self._vocabulary_logits(decoded)
+        logits = self.vocabulary_logits(decoded)
         generated = generating - F.cross_entropy(logits, target, reduction="none")
         copied_BTS = copied_from(labels_BT, encoded.source_ids)
         here_NS = layout.pack(copied_BTS)
@@ -141,7 +143,7 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
         """Log-probabilities float32 [B, T, V] of copying and generating together."""
         copying, generating = self.copy.log_gate(decoded_BTD)
         probabilities = (
-            self._vocabulary_logits(decoded_BTD).softmax(-1) * generating.exp()[..., None]
+            self.vocabulary_logits(decoded_BTD).softmax(-1) * generating.exp()[..., None]
         )
         pointed = pointer_BTS.exp() * copying.exp()[..., None]
         index = source_BS[:, None, :].expand_as(pointed)

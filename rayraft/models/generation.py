@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from transformers import LogitsProcessor, StoppingCriteria
+from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from rayraft.models.codec import Codec
 from rayraft.writing import Row
@@ -21,6 +21,39 @@ class Generated:
     """The end token included."""
     mean_logprob: float | None = field(default=None, compare=False)
     """Of the output's tokens, nats: how sure the model was; None where it was not measured."""
+
+
+def greedy_settings(
+    codec: Codec, max_new_tokens: int, draft_tokens: int | None
+) -> GenerationConfig:
+    """Transformers' settings for the likeliest token at each step.
+
+    Args:
+        codec: Of the model.
+        max_new_tokens: Of the longest output.
+        draft_tokens: So many are drafted from the source and checked at once; None drafts none.
+    """
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        # A quote repeats the document: the base model's own penalty must not forbid it.
+        repetition_penalty=1.0,
+        eos_token_id=codec.end_ids,
+        pad_token_id=codec.pad_id,
+        use_cache=True,
+        prompt_lookup_num_tokens=draft_tokens,
+    )
+
+
+def whole_output(
+    codec: Codec, row: Row, prompt: list[int], tokens: list[int], mean_logprob: float
+) -> Generated:
+    """An output that is there at once; who waits for its text is given it."""
+    text = codec.decode(tokens)
+    if row.on_text is not None:
+        row.on_text(text)
+    return Generated(text, len(prompt), len(tokens), mean_logprob)
 
 
 class TextDeltas:

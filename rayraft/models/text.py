@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from rayraft.errors import ConfigError
+from rayraft.mini.span_reading import Reading, span_reader
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import BaseModel, base_digest, load_base
 from rayraft.models.batching import length_batches
@@ -16,7 +17,13 @@ from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoni
 from rayraft.models.decoding import Decoding
 from rayraft.models.dtypes import AUTO, DTYPES
 from rayraft.models.encoding import encode_apart
-from rayraft.models.generation import Confidence, Generated, RowWatch
+from rayraft.models.generation import (
+    Confidence,
+    Generated,
+    RowWatch,
+    greedy_settings,
+    whole_output,
+)
 from rayraft.models.row_batch import RowBatch, can_continue
 from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
@@ -37,6 +44,8 @@ class TextModel:
         self._device = torch.device(device)
         self._model: Any = base.model.to(self._device).eval()  # type: ignore[arg-type]
         self._adapters = Adapters(base.model, digest, prompt_digest())
+        self._reader = span_reader(base.model, base.tokenizer)
+        # Transformers checks drafts for one row at a time.
         self._draft_tokens: int | None = getattr(base.model, "draft_tokens", None)
         self._turns = Turns()
 
@@ -129,7 +138,15 @@ class TextModel:
         """
         rendered = [self._codec.render(row.messages, row.max_new_tokens) for row in rows]
         outputs: dict[int, Generated] = {}
-        for numbers in self._batches(rows, [len(ids) for ids in rendered]):
+        for n, (row, ids) in enumerate(zip(rows, rendered, strict=True)):
+            with self._turns, torch.inference_mode():
+                reading = self._read(row, ids)
+            if reading is not None:
+                outputs[n] = whole_output(
+                    self._codec, row, ids, reading.tokens, reading.mean_logprob
+                )
+        written_out = [n for n in range(len(rows)) if n not in outputs]
+        for numbers in self._batches(rows, rendered, written_out):
             prompts, heard = [rendered[n] for n in numbers], Confidence()
             with self._turns, torch.inference_mode():
                 tokens = self._write([rows[n] for n in numbers], prompts, heard)
@@ -180,7 +197,8 @@ class TextModel:
 
     def _draft(self, view: View, row: Row) -> Draft:
         ids = self._codec.render(row.messages, row.max_new_tokens)
-        (tokens,) = self._write([row], [ids])
+        reading = self._read(row, ids)
+        tokens = reading.tokens if reading else self._write([row], [ids])[0]
         reasoning = split_reasoning(tokens, self._codec.decode)
         text = self._codec.decode(tokens)
         return Draft(view.adapter, view.weight, ids, tokens, text, reasoning)
@@ -197,15 +215,25 @@ class TextModel:
         self._turns.pass_on()
         self._adapters.use_rows(adapters)
 
-    def _batches(self, rows: Sequence[Row], lengths: list[int]) -> Iterator[list[int]]:
-        """Row numbers that share forward passes."""
+    def _batches(
+        self, rows: Sequence[Row], rendered: Sequence[list[int]], wanted: Sequence[int]
+    ) -> Iterator[list[int]]:
+        """Of the wanted rows, the numbers of those that share forward passes."""
         lanes: dict[str | None, list[int]] = {}
-        for number, row in enumerate(rows):
-            lane = None if self._adapters.shares(row.adapter) else row.adapter
+        for number in wanted:
+            adapter = rows[number].adapter
+            lane = None if self._adapters.shares(adapter) else adapter
             lanes.setdefault(lane, []).append(number)
         for numbers in lanes.values():
-            for batch in length_batches([lengths[n] for n in numbers], BATCH_TOKENS):
+            for batch in length_batches([len(rendered[n]) for n in numbers], BATCH_TOKENS):
                 yield [numbers[place] for place in batch]
+
+    def _read(self, row: Row, ids: list[int]) -> Reading | None:
+        """The output of a row that this model reads by spans; None if it has to be written."""
+        if self._reader is None or not row.wanted():
+            return None
+        self._adapters.use(row.adapter)
+        return self._reader.read(row.messages, ids, row.max_new_tokens)
 
     def _write(
         self, rows: list[Row], prompts: list[list[int]], heard: Confidence | None = None
@@ -223,23 +251,11 @@ class TextModel:
         longest = max(row.max_new_tokens for row in rows)
         sequences = self._model.generate(
             **inputs,
-            generation_config=self._settings(longest, len(rows)),
+            generation_config=greedy_settings(
+                self._codec, longest, self._draft_tokens if len(rows) == 1 else None
+            ),
             stopping_criteria=StoppingCriteriaList([watch]),
             logits_processor=LogitsProcessorList([heard] if heard else []),
         )
         watch.see(sequences)
         return watch.finish()
-
-    def _settings(self, max_new_tokens: int, rows: int) -> GenerationConfig:
-        return GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            # A quote repeats the document: the base model's own penalty must not forbid it.
-            repetition_penalty=1.0,
-            eos_token_id=self._codec.end_ids,
-            pad_token_id=self._codec.pad_id,
-            use_cache=True,
-            # Transformers checks drafts for one row at a time.
-            prompt_lookup_num_tokens=self._draft_tokens if rows == 1 else None,
-        )

@@ -23,6 +23,7 @@ from train.mini_config import (
     DataSet,
     MiniTraining,
     Mixture,
+    Reading,
     RerankSet,
     RerankStage,
     Stage,
@@ -200,9 +201,11 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
     ranks = RerankStage(
         sets=[RerankSet(name="toy", questions=10)], negatives=3, held_out=0.2, train=train
     )
-    config = MiniTraining(stages=[stage, stage], answer_bias=2.0, reranker=ranks)
+    reading = Reading(span_candidates=3, abstain_lean=-1.0)
+    config = MiniTraining(stages=[stage, stage], answer_bias=2.0, reading=reading, reranker=ranks)
     model = AutoModelForSeq2SeqLM.from_pretrained(train_mini(config, data, tmp_path))
     assert isinstance(model, MiniForConditionalGeneration)
+    assert (model.config.span_candidates, model.config.abstain_lean) == (3, -1.0)
     manifest = verify_model(tmp_path / "model")
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= manifest.files.keys()
     assert manifest.config == config.model_dump(mode="json")

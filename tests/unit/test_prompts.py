@@ -92,3 +92,14 @@ def test_a_quote_that_stands_nowhere_gives_no_citation():
 
 if __name__ == "__main__":
     GOLDEN.write_text(rendered(), encoding="utf-8")
+
+
+def test_a_quote_without_accents_is_cited_with_them() -> None:
+    passage = Passage(
+        chunk_id="c", document_id="d", text="In Hà Nội costs  it\n90,000 ₫ a Straße.", start=100
+    )
+    (citation,) = find_citations(["ha noi costs it 90, 000 ₫"], [passage])
+    assert citation.quote == "Hà Nội costs  it\n90,000 ₫"
+    assert (citation.start, citation.end) == (103, 103 + len(citation.quote))
+    assert not find_citations(["ha noi costs 90,000"], [passage])
+    assert not find_citations([" ", ""], [passage])

@@ -1,7 +1,7 @@
 import pytest
 
 from data_pipelines.answer_spans import choose_answer_spans, sentence_candidates
-from data_pipelines.sentences import Span, quote_around, split_sentences
+from rayraft.sentences import Span, quote_around, split_sentences
 
 TEXT = (
     "# Delivery in the North\n"

@@ -81,9 +81,8 @@ class HybridRetriever:
 
     @property
     def index_kind(self) -> str:
-        """How dense search is done now: `exact`, `hnsw` or `ivfpq`."""
-        ann = self._index.ann
-        return "exact" if ann is None else ann.kind
+        """How dense search is done now: `exact`, `hnsw`, `ivfpq` or `disk`."""
+        return self._index.kind
 
     def refresh(self) -> int:
         """Applies what was committed since and returns the new version.

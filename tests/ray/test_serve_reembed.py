@@ -63,7 +63,10 @@ def assert_one_embedder(found, before):
 def test_a_retriever_and_the_writer_follow_while_searches_go_on(store, opposite):
     from serve.knowledge import Retriever, Writer
 
-    retriever, writer = Retriever(RetrieverConfig(poll_s=0.05), store), Writer(WriterConfig(), store)
+    retriever, writer = (
+        Retriever(RetrieverConfig(poll_s=0.05), store),
+        Writer(WriterConfig(), store),
+    )
 
     async def run():
         before = [await retriever.search(search) for search in SEARCHES]

@@ -1,4 +1,4 @@
-"""A running service after `kb reembed`: the new embedder and index, and never one without the other."""
+"""A running service after `kb reembed`: the new embedder and index, never one without the other."""
 
 import asyncio
 import shutil

@@ -1,8 +1,8 @@
 """An index for more chunks than memory holds: texts and vectors stay where Lance stores them.
 
 In memory are, of each chunk, its row id and codes for what filters ask of it (some 40 bytes), and
-the distinct values of documents' metadata. Lance proposes rows among those that may be seen; their
-stored vectors decide, as with the other indexes.
+each distinct document id, title and metadata value once. Lance proposes rows among those that may
+be seen; their stored vectors decide, as with the other indexes.
 """
 
 import math

@@ -27,7 +27,8 @@ from bench.vectors import FloatArray, enlarged, real_queries, real_vectors
 from data_pipelines.ann import AnnIndex
 from data_pipelines.chunk_rows import RowsView
 from data_pipelines.config import DenseConfig
-from data_pipelines.memory_index import Allowed, IndexView
+from data_pipelines.memory_index import IndexView
+from data_pipelines.row_index import Allowed
 from data_pipelines.vectors import Vectors
 
 K, RECALL, THREADS = 10, 0.95, 2

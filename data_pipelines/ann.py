@@ -28,7 +28,7 @@ def kind_for(wanted: IndexKind, chunks: int, config: DenseConfig) -> AnnKind | N
         if chunks <= config.exact_chunks:
             return None
         return "hnsw" if chunks <= config.hnsw_chunks else "ivfpq"
-    return None if wanted == "exact" or not chunks else wanted
+    return None if wanted in ("exact", "disk") or not chunks else wanted
 
 
 class AnnIndex:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_pipelines.disk_index import DiskView
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.memory_index import Allowed, IndexView
+from data_pipelines.memory_index import IndexView
 from data_pipelines.ranking import Candidates, Method
+from data_pipelines.row_index import Allowed
 from data_pipelines.vectors import FloatArray
 from rayraft.records import Passage
 
@@ -16,7 +18,7 @@ class SearchView:
     """What a search sees; nothing in it changes any more."""
 
     kb: KnowledgeBase
-    index: IndexView
+    index: IndexView | DiskView
     allowed: Allowed
 
     def candidates(

@@ -63,7 +63,7 @@ class RowsView:
             wanted = asked[batches == number]
             taken = self.batches[number].take(pa.array(wanted - self.starts[number]))
             rows |= zip(wanted.tolist(), taken.to_pylist(), strict=True)
-        return [_passage_fields(rows[slot]) for slot in asked.tolist()]
+        return [passage_fields(rows[slot]) for slot in asked.tolist()]
 
     def slots_with(self, column: str, values: Collection[str]) -> list[int]:
         """The slots of this version whose `column` has one of the values, in order."""
@@ -79,9 +79,10 @@ class RowsView:
 class ChunkRows:
     """Adds and removes rows; `view` is what they are now."""
 
-    def __init__(self, base: pa.Table) -> None:
-        """Args: base: `PASSAGE_COLUMNS` and `ROW_ID`, ordered by row id."""
-        self._batches = _batches(base)
+    def __init__(self, base: pa.Table, columns: Sequence[str] = PASSAGE_COLUMNS) -> None:
+        """Args: base: `ROW_ID` and the `columns` that are kept, ordered by row id."""
+        self._columns = list(columns)
+        self._batches = self._kept(base)
         self._base_batches = len(self._batches)
         self._row_ids = base[ROW_ID].to_numpy().astype(np.int64)
         self._base_rows = base.num_rows
@@ -112,7 +113,7 @@ class ChunkRows:
         self._alive = alive
         self._dead += len(slots)
         self._row_ids = np.concatenate([self._row_ids, new_ids])
-        self._add(upserted.select(PASSAGE_COLUMNS))
+        self._add(upserted)
 
     def view(self) -> RowsView:
         """The rows of this version."""
@@ -123,11 +124,14 @@ class ChunkRows:
         )
 
     def _add(self, rows: pa.Table) -> None:
-        batches = [*self._batches, *_batches(rows)]
+        batches = [*self._batches, *self._kept(rows)]
         if len(batches) > self._base_batches + _MOST_BATCHES:
             late = pa.Table.from_batches(batches[self._base_batches :])
             batches[self._base_batches :] = _batches(late)
         self._batches = batches
+
+    def _kept(self, rows: pa.Table) -> list[pa.RecordBatch]:
+        return _batches(rows.select(self._columns)) if self._columns else []
 
 
 def ordered_by_row_id(rows: pa.Table) -> pa.Table:
@@ -138,14 +142,14 @@ def ordered_by_row_id(rows: pa.Table) -> pa.Table:
     return rows.take(pa.array(np.argsort(ids, kind="stable")))
 
 
-def _batches(rows: pa.Table) -> list[pa.RecordBatch]:
-    texts = rows.select(PASSAGE_COLUMNS)
+def _batches(texts: pa.Table) -> list[pa.RecordBatch]:
     # One batch a million rows: its texts must stay below 2 GiB.
     pieces = [texts.slice(at, 1_000_000) for at in range(0, texts.num_rows, 1_000_000)]
     return [batch for piece in pieces for batch in piece.combine_chunks().to_batches()]
 
 
-def _passage_fields(row: dict[str, Any]) -> dict[str, Any]:
+def passage_fields(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `PASSAGE_COLUMNS` as fields of `Passage`."""
     fields = dict(row)
     fields["metadata"] = json.loads(fields["metadata"])
     fields["updated_in"] = fields.pop(UPDATED_IN)

@@ -8,7 +8,7 @@ from rayraft.config import Config
 from rayraft.fusion import RRF_K
 
 Strategy = Literal["heading", "sentence", "fixed"]
-IndexKind = Literal["auto", "exact", "hnsw", "ivfpq"]
+IndexKind = Literal["auto", "exact", "hnsw", "ivfpq", "disk"]
 FusionKind = Literal["rrf", "weighted"]
 
 
@@ -130,7 +130,8 @@ class RetrievalConfig(Config):
     """How the two searches are done and combined."""
 
     index: IndexKind = "auto"
-    """Dense search: `exact`, `hnsw`, `ivfpq`, or `auto`, which chooses by the number of chunks."""
+    """Dense search: `exact`, `hnsw`, `ivfpq`, or `auto`, which chooses one of them by the number of
+    chunks; `disk` leaves texts and vectors in the store, for more of them than memory holds."""
     dense: DenseConfig = DenseConfig()
     """Numbers of the dense index."""
     candidates: int = Field(default=50, ge=1, le=1000)

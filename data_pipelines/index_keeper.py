@@ -11,8 +11,10 @@ from contextlib import contextmanager
 
 from data_pipelines.ann import AnnKind, kind_for
 from data_pipelines.config import RetrievalConfig
+from data_pipelines.disk_index import DiskIndex
 from data_pipelines.index_snapshot import FOLDER, SnapshotKind, Snapshots
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.kb_vectors import bring_up, vector_lag
 from data_pipelines.memory_index import MemoryIndex
 from data_pipelines.sharding import Shard
 from data_pipelines.stores import store_uri
@@ -21,6 +23,9 @@ from rayraft.errors import ArtifactMismatch, NotFoundError
 logger = logging.getLogger(__name__)
 
 _FEW_CHANGES = 1000  # they are searched in less than a millisecond: never worth a build
+_LAG_SHARE = 0.01  # of the chunks: Lance searches them one by one until its index catches up
+
+AnyIndex = MemoryIndex | DiskIndex
 
 
 class IndexKeeper:
@@ -30,25 +35,31 @@ class IndexKeeper:
         self._config = config
         self._shard = shard
 
-    def open(self, kb: KnowledgeBase) -> MemoryIndex:
+    def open(self, kb: KnowledgeBase) -> AnyIndex:
         """The snapshot of the kind that is wanted, brought up to date; else all rows, exactly."""
+        if self._config.index == "disk":
+            return DiskIndex(kb, self._config.dense, self._shard)
         if self._is_kept(self._chunks(kb)):
             index = self._from_snapshot(kb)
             if index is not None:
                 return index
         return MemoryIndex.of(kb, self._config.dense, self._shard)
 
-    def is_due(self, index: MemoryIndex) -> bool:
+    def is_due(self, index: AnyIndex) -> bool:
         """Whether the index is of the wrong kind, not kept though it should be, or outgrown."""
-        kind = None if index.ann is None else index.ann.kind
-        if kind != self._kind(index.count):
+        if isinstance(index, DiskIndex):
+            return self._lags(index.kb) or self._is_outgrown(index)
+        if index.kind != (self._kind(index.count) or "exact"):
             return True
         if self._is_kept(index.count) and not index.is_mapped:
             return True
-        return index.changes > max(_FEW_CHANGES, self._config.dense.rebuild_share * index.count)
+        return self._is_outgrown(index)
 
-    def build(self, kb: KnowledgeBase) -> MemoryIndex | None:
+    def build(self, kb: KnowledgeBase) -> AnyIndex | None:
         """The index of the version that `kb` is at; None while another process builds it."""
+        if self._config.index == "disk":
+            self._build_on_disk(kb)
+            return DiskIndex(kb, self._config.dense, self._shard)
         if not self._is_kept(self._chunks(kb)):
             return MemoryIndex.of(kb, self._config.dense, self._shard)
         with _turn(kb.store) as mine:
@@ -60,6 +71,24 @@ class IndexKeeper:
                 logger.info("building the index of version %d", kb.version)
                 index = snapshots.open(snapshots.build(kb))
             return index
+
+    def _build_on_disk(self, kb: KnowledgeBase) -> None:
+        # It is Lance's and the table's, not a replica's: found by all when they follow its version.
+        with _turn(kb.store) as mine:
+            latest = kb.snapshot()
+            latest.checkout_latest()
+            if mine and latest.embedder == kb.embedder and self._lags(latest):
+                logger.info("bringing Lance's vector index up to version %d", latest.version)
+                bring_up(latest)
+
+    def _lags(self, kb: KnowledgeBase) -> bool:
+        chunks, lag = kb.count_chunks(), vector_lag(kb)
+        if lag is None:
+            return chunks > max(_FEW_CHANGES, self._config.dense.filter_exact_chunks)
+        return lag > max(_FEW_CHANGES, _LAG_SHARE * chunks)
+
+    def _is_outgrown(self, index: AnyIndex) -> bool:
+        return index.changes > max(_FEW_CHANGES, self._config.dense.rebuild_share * index.count)
 
     def _from_snapshot(self, kb: KnowledgeBase) -> MemoryIndex | None:
         snapshots = self._snapshots(kb)

@@ -17,6 +17,7 @@ from data_pipelines.kb_table import (
     bm25,
     check_embedder,
     create_table,
+    index_named,
     kb_uri,
     merge_rows,
     open_table,
@@ -24,6 +25,7 @@ from data_pipelines.kb_table import (
     rows_of,
     sql_text,
     stored_rows,
+    unindexed_rows,
     update_index,
 )
 from data_pipelines.kb_text_search import RowHits, bm25_rows
@@ -70,8 +72,8 @@ class KnowledgeBase:
             create_table(store, embedder_spec)
             kb = cls.open(store)
         check_embedder(kb.embedder, embedder_spec, store)
-        if not kb._dataset.describe_indices():  # new, or its creator was killed half-way
-            kb._writer().create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False)
+        if not index_named(kb._dataset, SEARCH_COLUMN):  # new, or its creator was killed half-way
+            kb.writer().create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False)
             kb.checkout_latest()
         return kb
 
@@ -119,7 +121,7 @@ class KnowledgeBase:
             existing = self.document_hashes(touched).keys()
             if not rows.num_rows and not existing:
                 return self.version
-            if merge_rows(self._writer(), rows, existing):
+            if merge_rows(self.writer(), rows, existing):
                 return self.checkout_latest()
             time.sleep(random.uniform(0, 0.05 * 2**attempt))
         raise ConcurrentWrite(
@@ -132,16 +134,12 @@ class KnowledgeBase:
         Not needed for right results: rows outside the index are searched one by one.
         """
         if self.unindexed_chunks():
-            update_index(self._writer())
+            update_index(self.writer())
         return self.checkout_latest()
 
     def unindexed_chunks(self) -> int:
         """Chunks that full-text search still reads one by one."""
-        indices = self._dataset.describe_indices()
-        if not indices:
-            return self.count_chunks()
-        statistics = self._dataset.stats.index_stats(indices[0].name)
-        return int(statistics["num_unindexed_rows"])
+        return unindexed_rows(self._dataset, SEARCH_COLUMN)
 
     def count_chunks(self) -> int:
         """Number of chunks."""
@@ -212,7 +210,7 @@ class KnowledgeBase:
         if since > self.version:
             raise InputError(f"delta since={since}: this is version {self.version}")
         names = chunk_schema(self.embedder.dim).names
-        return table_delta(self._at(since)._dataset, self._dataset, names)
+        return table_delta(self.at(since)._dataset, self._dataset, names)
 
     def full_text_search(
         self, query: str, k: int, where: str | None = None
@@ -224,17 +222,18 @@ class KnowledgeBase:
             k: At most so many.
             where: SQL condition, applied before the top k are taken.
         """
-        if not self.count_chunks():  # there may be no index yet
-            return []
-        return bm25(self._dataset, query, k, where)
+        return bm25(self._dataset, query, k, where) if self.count_chunks() else []
 
     def full_text_rows(self, query: str, k: int, rows: bytes | None) -> RowHits:
         """Row ids and BM25 scores, best first, among `serialized_rows` (None: all)."""
-        if not self.count_chunks():
-            return []
-        return bm25_rows(self._dataset, query, k, rows)
+        return bm25_rows(self._dataset, query, k, rows) if self.count_chunks() else []
 
-    def _writer(self) -> Any:
+    def table(self) -> Any:
+        """The Lance table at this version, to be read; for the modules `kb_*`."""
+        return self._dataset
+
+    def writer(self) -> Any:
+        """A handle of this version to commit with."""
         # Lance moves the handle that writes to the new version; ours is shared by snapshots.
         return self._open(self.version)
 
@@ -242,7 +241,8 @@ class KnowledgeBase:
         # The session keeps index and metadata caches warm from version to version.
         return lance.dataset(self._uri, version=version, session=self._dataset.session())
 
-    def _at(self, version: int) -> "KnowledgeBase":
+    def at(self, version: int) -> "KnowledgeBase":
+        """Another version of the same table; NotFoundError if it does not exist (any longer)."""
         try:
             return KnowledgeBase(self._open(version), self._uri)
         except ValueError as exc:

@@ -110,13 +110,27 @@ def merge_rows(dataset: Any, rows: pa.Table, replaced: Collection[str]) -> bool:
     return True
 
 
-def update_index(dataset: Any) -> None:
-    """Brings the full-text index up to the data, unless another writer commits meanwhile.
+def index_named(dataset: Any, column: str) -> str | None:
+    """Name of the index over a column; None where there is none."""
+    named = [one.name for one in dataset.describe_indices() if column in one.field_names]
+    return str(named[0]) if named else None
+
+
+def unindexed_rows(dataset: Any, column: str) -> int:
+    """Rows that the index over a column does not hold; all of them where there is none."""
+    name = index_named(dataset, column)
+    if name is None:
+        return int(dataset.count_rows())
+    return int(dataset.stats.index_stats(name)["num_unindexed_rows"])
+
+
+def update_index(dataset: Any, column: str = SEARCH_COLUMN) -> None:
+    """Brings the index over a column up to the data, unless another writer commits meanwhile.
 
     Then its own update, or that of the next writer, covers the rest.
     """
     try:
-        dataset.optimize.optimize_indices()
+        dataset.optimize.optimize_indices(index_names=[index_named(dataset, column)])
     except OSError as exc:
         if not is_conflict(exc):
             raise

@@ -13,7 +13,8 @@ from typing import Any
 from data_pipelines.artifacts import listing, read_manifest
 from data_pipelines.ingest import commit_rows
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import SEARCH_COLUMN, check_embedder, open_table
+from data_pipelines.kb_table import SEARCH_COLUMN, check_embedder, index_named, open_table
+from data_pipelines.kb_vectors import VECTOR_COLUMN
 from rayraft.errors import InputError, NotFoundError
 
 _TAG = re.compile(r"[a-z][a-z0-9._-]{0,63}")
@@ -213,7 +214,8 @@ def _protected(store: str, dataset: Any) -> set[int]:
 def purge(store: str) -> Compacted:
     """Deletes every version but the latest, so that nothing deleted is left in any file.
 
-    The full-text index is made anew: its old files hold words of deleted chunks.
+    The full-text index is made anew, and Lance's vector index, which services build, is dropped:
+    their files hold words and codes of deleted chunks.
 
     Raises:
         InputError: A tag holds a version, which is an old one after the index is made.
@@ -224,6 +226,8 @@ def purge(store: str) -> Compacted:
         raise InputError(f"tags hold old versions: {names}; remove them first")
     rewrite(store)
     dataset = open_table(store)
+    if name := index_named(dataset, VECTOR_COLUMN):
+        dataset.drop_index(name)
     dataset.create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False, replace=True)
     dataset = open_table(store)
     old = [int(v["version"]) for v in dataset.versions() if int(v["version"]) != dataset.version]

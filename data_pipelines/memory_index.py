@@ -1,27 +1,20 @@
 """The chunks of one knowledge base version in memory: texts, filters and the dense index.
 
-All are kept by slot alike. A base, which may be memory-mapped from a snapshot, never changes; what
-comes after it is added behind, and what is replaced or removed is masked out.
+The base may be memory-mapped from a snapshot.
 """
 
-import functools
-import json
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from data_pipelines.ann import AnnIndex
-from data_pipelines.chunk_rows import PASSAGE_COLUMNS, ChunkRows, RowsView, ordered_by_row_id
+from data_pipelines.chunk_rows import PASSAGE_COLUMNS, RowsView, ordered_by_row_id
 from data_pipelines.config import DenseConfig
-from data_pipelines.filters import Mask, RowFilter, Where
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_delta import Delta
 from data_pipelines.kb_table import ROW_ID
-from data_pipelines.kb_text_search import serialized_rows
+from data_pipelines.row_index import Allowed, RowIndex
 from data_pipelines.schema import vector_matrix
 from data_pipelines.sharding import ALL, Shard
 from data_pipelines.vectors import (
@@ -36,29 +29,6 @@ from data_pipelines.vectors import (
 )
 
 INDEX_COLUMNS = [*PASSAGE_COLUMNS, "acl", ROW_ID]
-_FILTERS_KEPT = 64
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What a search may see."""
-
-    mask: Mask | None
-    """Bool [n_slots]; None for all slots."""
-    count: int
-    row_ids: npt.NDArray[np.int64] | None
-    """int64 [n_slots]: rows of the knowledge base; None where every one of them may be seen."""
-
-    @functools.cached_property
-    def rows(self) -> bytes | None:
-        """The same as serialised rows; None for all of them. Made when the first search asks."""
-        if self.row_ids is None:
-            return None
-        return serialized_rows(self.row_ids if self.mask is None else self.row_ids[self.mask])
-
-    def has(self, slot: int) -> bool:
-        """Whether the slot may be seen."""
-        return self.mask is None or bool(self.mask[slot])
 
 
 @dataclass(frozen=True)
@@ -92,8 +62,8 @@ class IndexView:
         return np.concatenate([early, late])
 
 
-class MemoryIndex:
-    """Moves from version to version; for one thread at a time, its views for all."""
+class MemoryIndex(RowIndex):
+    """All that a search reads is in memory, or mapped into it."""
 
     def __init__(
         self,
@@ -104,14 +74,10 @@ class MemoryIndex:
         shard: Shard = ALL,
     ) -> None:
         """Args: rows: `INDEX_COLUMNS`, ordered by row id; vectors: float32 [n, dim] of them."""
+        super().__init__(rows, PASSAGE_COLUMNS, shard)
         self.ann = ann
         self._dense = dense
-        self._shard = shard
-        self._rows = ChunkRows(rows)
         self._vectors = GrowingVectors(vectors)
-        self._filter = RowFilter()
-        self._filter.append(rows)
-        self._filters: OrderedDict[str, Allowed] = OrderedDict()
         self.is_mapped = False
         """Whether its base is a snapshot's."""
 
@@ -126,48 +92,14 @@ class MemoryIndex:
         return cls(chunks.select(INDEX_COLUMNS), vectors, None, dense or DenseConfig(), shard)
 
     @property
-    def count(self) -> int:
-        """Chunks of this version."""
-        return self._rows.count
-
-    @property
-    def changes(self) -> int:
-        """Chunks added, replaced or removed since the base."""
-        return self._rows.changes
+    def kind(self) -> str:
+        """How vectors are searched: `exact`, `hnsw` or `ivfpq`."""
+        return "exact" if self.ann is None else self.ann.kind
 
     def apply(self, delta: Delta) -> None:
         """Makes the index that of the delta's version."""
-        upserted = self._shard.part_of(delta.upserted)
-        self._rows.apply(upserted, delta.removed_row_ids)
-        self._vectors.append(vector_matrix(upserted["embedding"]))
-        self._filter.append(upserted)
-        self._filters.clear()
+        self._vectors.append(vector_matrix(self._apply(delta)["embedding"]))
 
     def view(self) -> IndexView:
         """The index of this version."""
         return IndexView(self._rows.view(), self._vectors.view(), self.ann, self._dense)
-
-    def allowed(self, where: Where | None, groups: Sequence[str]) -> Allowed:
-        """What fulfils `where` and may be read by one of `groups`.
-
-        Raises:
-            InputError: `where` is malformed.
-        """
-        try:
-            key = json.dumps([where, sorted(groups)], sort_keys=True)
-        except TypeError:
-            return self._allowed(where, groups)  # no JSON: it is malformed, which is said there
-        if key not in self._filters:
-            self._filters[key] = self._allowed(where, groups)
-            if len(self._filters) > _FILTERS_KEPT:
-                self._filters.popitem(last=False)
-        self._filters.move_to_end(key)
-        return self._filters[key]
-
-    def _allowed(self, where: Where | None, groups: Sequence[str]) -> Allowed:
-        view = self._rows.view()
-        passing = self._filter.mask(where, groups)
-        mask = passing & view.alive
-        count = int(mask.sum())
-        every_row = count == self._rows.count and self._shard == ALL
-        return Allowed(None if mask.all() else mask, count, None if every_row else view.row_ids)

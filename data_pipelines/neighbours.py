@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 
 from data_pipelines.chunk_rows import RowsView
+from data_pipelines.disk_index import StoredRows
 from rayraft.records import Passage
 
 
-def neighbours_of(rows: RowsView, chunk_ids: Sequence[str], width: int) -> dict[str, list[Passage]]:
+def neighbours_of(
+    rows: RowsView | StoredRows, chunk_ids: Sequence[str], width: int
+) -> dict[str, list[Passage]]:
     """Chunk id to the `width` chunks before and after it, in the document's order."""
     hits = rows.passages(rows.slots_with("chunk_id", chunk_ids))
     documents: dict[str, list[Passage]] = {}

@@ -1,8 +1,8 @@
 """The knowledge base with another embedder: made beside the old one, switched by one commit.
 
-Until that commit nothing of the store changes, and services answer as before; after it they stay at
-the version that they have, whose embedder is theirs, until they are started again. Older versions
-keep the old embedder's vectors, so a store never mixes two in one version.
+Until that commit nothing of the store changes, and services answer as before; after it they open
+embedder and index of the new version beside those in use, and switch (`serve/generations.py`).
+Older versions keep the old embedder's vectors, so a store never mixes two in one version.
 """
 
 from collections.abc import Callable

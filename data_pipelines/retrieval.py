@@ -65,18 +65,31 @@ class HybridRetriever:
         self._index = self._keeper.open(self._kb)
 
     @property
+    def embedder(self) -> TextEmbedder:
+        """What queries are embedded with."""
+        return self._embedder
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """The embedder that the index is of."""
+        return self._embedder.spec
+
+    @property
     def version(self) -> int:
         """The knowledge base version that searches see."""
         return self._kb.version
 
     @property
     def index_kind(self) -> str:
-        """How dense search is done now: `exact`, `hnsw` or `ivfpq`."""
-        ann = self._index.ann
-        return "exact" if ann is None else ann.kind
+        """How dense search is done now: `exact`, `hnsw`, `ivfpq` or `disk`."""
+        return self._index.kind
 
     def refresh(self) -> int:
-        """Applies what was committed since and returns the new version."""
+        """Applies what was committed since and returns the new version.
+
+        Raises:
+            ArtifactMismatch: The store was embedded anew: searches stay at the version before.
+        """
         with self._refreshing:
             latest = self._kb.snapshot()
             if latest.checkout_latest() == self._kb.version:

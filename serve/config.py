@@ -136,6 +136,9 @@ class RetrieverConfig(Config):
     one machine should hold."""
     shard_timeout_s: float = Field(default=2, gt=0)
     """A shard that takes longer is left out, and the result says `partial`."""
+    overlap_s: float = Field(default=120, gt=0)
+    """With shards: how long each keeps its old index after `kb reembed` and after it was last asked
+    for, so that all of them answer by one embedder until the slowest has opened its new one."""
     upkeep_s: float = Field(default=5, gt=0)
     """How often a replica looks whether its index must be built anew."""
     scale: ScaleConfig = Field(

@@ -25,6 +25,7 @@ class Follower:
         self._poll_s = poll_s
         self._wanted = threading.Event()
         self._stopped = False
+        self._told = ""
         self.version = refresh()
         self._thread = threading.Thread(target=self._follow, name="kb-follower", daemon=True)
         self._thread.start()
@@ -62,10 +63,16 @@ class Follower:
             self._wanted.clear()
             try:
                 self.version = self._refresh()
-            except (OSError, ValueError, RayraftError):
+            except (OSError, ValueError, RayraftError) as exc:
                 # What storage raises. An outage must not end the thread: searches go on in the last
                 # version. Anything else is a defect and ends it, which `is_alive` tells.
-                logger.exception("the knowledge base could not be read; trying again")
+                self._tell(exc)
                 time.sleep(self._poll_s)
             else:
+                self._told = ""
                 time.sleep(_LOOK_S)  # a far future version must not make this loop spin
+
+    def _tell(self, error: Exception) -> None:
+        if str(error) != self._told:  # once, not at every poll of an outage
+            self._told = str(error)
+            logger.error("the knowledge base cannot be followed; trying again", exc_info=error)

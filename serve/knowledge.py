@@ -5,33 +5,46 @@ All blocking work is in threads: a blocked event loop would stop health checks a
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from data_pipelines.champions import Role
 from rayraft.answering import Retrieved
+from rayraft.errors import ArtifactMismatch
 from rayraft.feedback import Feedback
 from rayraft.records import Document
 from serve.access import check_may_replace, read_document
 from serve.config import RetrieverConfig, WriterConfig
 from serve.follower import Follower
+from serve.generations import Generations, load_embedder
 from serve.retriever_base import RetrieverBase
 from serve.service import Search
-from serve.upkeep import start_upkeep
+from serve.upkeep import build_if_due, start_upkeep
+
+if TYPE_CHECKING:
+    from data_pipelines.retrieval import HybridRetriever
+    from rayraft.models.embedder import Embedder
 
 
 class Retriever(RetrieverBase):
-    """Searches the knowledge base and follows its versions."""
+    """Searches the knowledge base and follows its versions, also to another embedder."""
 
     def __init__(self, config: RetrieverConfig, store: str) -> None:
-        from data_pipelines.kb import KnowledgeBase
         from data_pipelines.open_retriever import open_reranker
-        from data_pipelines.retrieval import HybridRetriever
+        from data_pipelines.stores import store_uri
 
-        kb = KnowledgeBase.open(store)
-        reranker = open_reranker(kb.store, config.retrieval, config.threads)
-        super().__init__(config, kb, reranker)
-        self._retriever = HybridRetriever(kb, self._embedder, config.retrieval, reranker)
-        self._follower = Follower(self._retriever.refresh, config.poll_s)
-        start_upkeep(self._retriever.maintain, config.upkeep_s, config.threads)
+        store = store_uri(store)
+        self._reranker = open_reranker(store, config.retrieval, config.threads)
+        super().__init__(config, store, self._reranker)
+        self._store = store
+        self._opened = Generations(self._open, self._build)
+        self._follower = Follower(self._opened.refresh, config.poll_s)
+        start_upkeep(lambda: self._opened.newest.maintain(), config.upkeep_s, config.threads)
+
+    @property
+    def embedder(self) -> "Embedder":
+        """The one of the version that searches see."""
+        model: Embedder = self._opened.newest.embedder  # type: ignore[assignment]  # `_open` gave it
+        return model
 
     async def search(self, search: Search) -> Retrieved:
         """Passages that the groups may read, in the version asked for or a later one."""
@@ -49,10 +62,22 @@ class Retriever(RetrieverBase):
             raise RuntimeError("the follower of the knowledge base has ended")
         await self._threads.run(self._search, Search("health", 1))
 
+    def _open(self) -> "HybridRetriever":
+        from data_pipelines.kb import KnowledgeBase
+        from data_pipelines.retrieval import HybridRetriever
+
+        kb = KnowledgeBase.open(self._store)
+        embedder = load_embedder(kb.embedder, self._config.threads)
+        return HybridRetriever(kb, embedder, self._config.retrieval, self._reranker)
+
+    def _build(self, retriever: "HybridRetriever") -> None:
+        build_if_due(retriever.maintain, self._config.threads)
+
     def _search(self, search: Search) -> Retrieved:
+        retriever = self._opened.newest  # embedder and index of one generation
         # Read first: passages may be newer than the version named, never older.
-        version = self._retriever.version
-        (passages,) = self._retriever.search(
+        version = retriever.version
+        (passages,) = retriever.search(
             [search.query],
             search.k,
             where=search.where,
@@ -67,11 +92,11 @@ class Writer:
 
     def __init__(self, config: WriterConfig, store: str) -> None:
         from data_pipelines.kb import KnowledgeBase
-        from rayraft.models.embedder import Embedder
 
         self._store = store
         self._kb = KnowledgeBase.open(store)
-        self._embedder = Embedder.load(self._kb.embedder.name, threads=config.threads)
+        self._threads = config.threads
+        self._embedder = load_embedder(self._kb.embedder, config.threads)
         self._lock = asyncio.Lock()
 
     async def put(self, documents: Sequence[Document], groups: Sequence[str]) -> int:
@@ -114,7 +139,13 @@ class Writer:
         for document in documents:
             acl = stored.get(document.document_id)
             check_may_replace(acl, document.document_id, groups)
-        return ingest_documents(documents, self._kb, self._embedder)
+        try:
+            return ingest_documents(documents, self._kb, self._embedder)
+        except ArtifactMismatch:
+            # Re-embedded since; nothing was written. Once more with the store's embedder of now.
+            self._kb.checkout_latest()
+            self._embedder = load_embedder(self._kb.embedder, self._threads)
+            return ingest_documents(documents, self._kb, self._embedder)
 
     def _acls(self, document_ids: Sequence[str]) -> dict[str, list[str]]:
         """Of the stored ones among these documents; the first chunk says it for all."""

@@ -1,5 +1,6 @@
 """What a retriever does beside searching, for one index and for shards: embed, score, read."""
 
+import abc
 import asyncio
 import math
 import threading
@@ -13,37 +14,38 @@ from serve.config import RetrieverConfig
 from serve.service import FloatArray
 
 if TYPE_CHECKING:
-    from data_pipelines.kb import KnowledgeBase
+    from rayraft.models.embedder import Embedder
     from rayraft.models.reranker import Reranker
 
 
-class RetrieverBase:
+class RetrieverBase(abc.ABC):
     """The models and the reader beside an index; blocking work is in threads."""
 
     def __init__(
-        self, config: RetrieverConfig, kb: "KnowledgeBase", reranker: "Reranker | None" = None
+        self, config: RetrieverConfig, store: str, reranker: "Reranker | None" = None
     ) -> None:
-        """Loads the embedder; a `reranker` that is loaded already scores clients' texts, too."""
-        from rayraft.models.embedder import Embedder
-
+        """A `reranker` that is loaded already scores clients' texts, too."""
         self._config = config
-        self._documents = DocumentReader(kb.store)
-        self._embedder = Embedder.load(kb.embedder.name, threads=config.threads)
-        self._own_reranker = OwnReranker(
-            kb.store, config.retrieval.reranker, config.threads, reranker
-        )
+        self._documents = DocumentReader(store)
+        self._own_reranker = OwnReranker(store, config.retrieval.reranker, config.threads, reranker)
         self._threads = SearchThreads(config.threads)
+
+    @property
+    @abc.abstractmethod
+    def embedder(self) -> "Embedder":
+        """The one of the version that searches see."""
 
     async def embed(self, texts: list[str]) -> tuple[FloatArray, int]:
         """float32 [n, dim], L2-normalised, and the tokens read."""
-        vectors = await self._threads.run(self._embedder.embed, texts)
-        counts = await self._threads.run(self._embedder.count_tokens, texts)
+        embedder = self.embedder
+        vectors = await self._threads.run(embedder.embed, texts)
+        counts = await self._threads.run(embedder.count_tokens, texts)
         return vectors, int(counts.sum())
 
     async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
         """How well each text answers the query, from 0 to 1, and the tokens read."""
         scores = await self._threads.run(self._own_reranker.score, query, texts)
-        counts = await self._threads.run(self._embedder.count_tokens, [query, *texts])
+        counts = await self._threads.run(self.embedder.count_tokens, [query, *texts])
         return scores, int(counts.sum())
 
     async def document(self, document_id: str, groups: Sequence[str]) -> tuple[Document, int]:

@@ -3,7 +3,7 @@
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import faiss
 import numpy as np
@@ -12,8 +12,11 @@ import pytest
 
 from data_pipelines.ann import AnnKind
 from data_pipelines.config import DenseConfig
+from data_pipelines.disk_index import DiskIndex
 from data_pipelines.index_snapshot import SnapshotKind, Snapshots, delete_snapshots
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.kb_vectors import bring_up, vector_lag
+from data_pipelines.kb_versions import purge
 from data_pipelines.memory_index import MemoryIndex
 from data_pipelines.schema import chunk_schema, vector_array
 from data_pipelines.sharding import Shard
@@ -60,6 +63,8 @@ def kb(tmp_path_factory: pytest.TempPathFactory) -> KnowledgeBase:
     """Three thousand chunks; `before` changes a tenth and removes a tenth of them."""
     made = KnowledgeBase.create_or_open(str(tmp_path_factory.mktemp("kinds")), SPEC)
     made.commit(rows(0, CHUNKS, 1))
+    bring_up(made)  # Lance's own index, which a version after it does not cover
+    made.checkout_latest()
     return made
 
 
@@ -88,14 +93,19 @@ class Plain:
         }
 
 
-@pytest.mark.parametrize("kind", [None, "hnsw", "ivfpq"])
+@pytest.mark.parametrize("kind", [None, "hnsw", "ivfpq", "disk"])
 def test_whatever_query_filter_and_index_the_true_top_k_of_what_is_allowed(
-    kind: AnnKind | None, kb: KnowledgeBase, before: KnowledgeBase
+    kind: AnnKind | Literal["disk"] | None, kb: KnowledgeBase, before: KnowledgeBase
 ):
-    snapshots = Snapshots(kb.store, SnapshotKind(SPEC.digest, kind, DENSE))
-    snapshots.build(before)
-    index = snapshots.open(before.version)
+    index: MemoryIndex | DiskIndex
+    if kind == "disk":
+        index = DiskIndex(before, DENSE)
+    else:
+        snapshots = Snapshots(kb.store, SnapshotKind(SPEC.digest, kind, DENSE))
+        snapshots.build(before)
+        index = snapshots.open(before.version)
     index.apply(kb.delta(before.version))
+    assert kind != "disk" or vector_lag(kb), "some are indexed and some are not"
     generator, plain = random.Random(5), Plain(kb)
     found = wanted = 0
     for query in vectors(40, 3):
@@ -190,3 +200,50 @@ def test_maintaining_builds_what_is_due_and_a_restart_maps_it(tmp_path: Path):
         one.refresh()
     lists = [search(one, query, 500, method="dense") for one in (found, exact, restarted)]
     assert lists[0] == lists[1] == lists[2]
+
+
+def test_the_disk_index_finds_reads_and_follows_as_one_in_memory_does(tmp_path: Path):
+    kb = KnowledgeBase.create_or_open(str(tmp_path), SPEC)
+    kb.commit(rows(0, 1500, 1))
+    dense = {"filter_exact_chunks": 0, "probe_share": 1, "pq_refine": 150, "rebuild_share": 0.1}
+    found = retriever(kb, index="disk", dense=dense, neighbours=1, diversity=0.2)
+    exact = retriever(kb, index="exact", neighbours=1, diversity=0.2)
+    assert found.index_kind == "disk" and vector_lag(kb) is None
+
+    def same() -> bool:
+        asked = [(q, {"method": m}) for q in ("text 7", "oil tax") for m in ("dense", "hybrid")]
+        asked += [("text 9", {"groups": ("hr",), "where": {"n": {"lt": 5}}})]
+        return all(search(found, q, 10, **o) == search(exact, q, 10, **o) for q, o in asked)
+
+    assert same()  # at once of use, before anything is built
+    assert found.maintain()
+    assert found.refresh() == exact.refresh() > kb.version and not found.maintain()
+    assert kb.checkout_latest() and vector_lag(kb) == 0 and same()
+    assert kb.optimize() and vector_lag(kb) == kb.unindexed_chunks() == 0, "each index by itself"
+    kb.commit(rows(1000, 1300, 2), [f"d{n}" for n in range(100)])
+    for one in (found, exact):
+        one.refresh()
+    assert vector_lag(kb) == 1300 and same()
+    assert found.maintain() and found.refresh() == exact.refresh() and same()
+    assert kb.checkout_latest() and vector_lag(kb) == 0
+    assert found.read(["d1200#0", "d500#0"]) == exact.read(["d1200#0", "d500#0"])
+
+
+def test_a_shard_on_disk_has_its_part_alone(kb: KnowledgeBase):
+    for number in range(3):
+        shard = Shard(number, 3)
+        index = DiskIndex(kb, DENSE, shard)
+        view = index.view()
+        slots, _ = view.nearest(vectors(1, 9)[0], 200, index.allowed(None, ()))
+        ids = {row["document_id"] for row in view.rows.passages(slots.tolist())}
+        assert len(ids) == 200 and all(map(shard.has, ids))
+
+
+def test_purging_leaves_no_vector_index_with_codes_of_deleted_chunks(tmp_path: Path):
+    kb = KnowledgeBase.create_or_open(str(tmp_path), SPEC)
+    kb.commit(rows(0, 1500, 1))
+    bring_up(kb)
+    before = {*(tmp_path / "kb" / "_indices").rglob("*.*")}
+    purge(str(tmp_path))
+    assert kb.checkout_latest() and vector_lag(kb) is None and not kb.unindexed_chunks()
+    assert before and not any(path.exists() for path in before)

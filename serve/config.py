@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from data_pipelines.config import RetrievalConfig
+from rayraft.answer_cache import CacheConfig
 from rayraft.answering import AnswerSettings
 from rayraft.config import Config
 from rayraft.prompt_budget import PromptBudget
@@ -108,6 +109,8 @@ class AnsweringConfig(Config):
     """Thresholds of the rule that decides mode `auto` where no learned router fits."""
     mix: MixConfig = Field(default_factory=MixConfig)
     """How blend, rag_token and rag_sequence combine distributions."""
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    """Answers that are given again; off by default."""
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=128)
     )

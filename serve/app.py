@@ -1,6 +1,7 @@
 """Composes the Serve application: which class runs as which deployment, with which resources."""
 
 import os
+import warnings
 from typing import Any
 
 import ray.serve
@@ -34,7 +35,9 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
         args.answering, store, retriever, generator
     )
     ingress = ray.serve.ingress(None)(Api)
-    return _deployment(ingress, args.api.scale).bind(args.api, router, retriever, generator, writer)
+    return _deployment(ingress, args.api.scale).bind(
+        args.api, router, retriever, generator, writer, args.generator.scale.sleeps
+    )
 
 
 def retriever_of(config: RetrieverConfig, store: str) -> Any:
@@ -63,4 +66,7 @@ def resolve_store(store: str) -> str:
 
 
 def _deployment(cls: type, scale: ScaleConfig, name: str | None = None) -> Any:
-    return ray.serve.deployment(cls, name=name or cls.__name__, **deployment_options(scale))
+    with warnings.catch_warnings():
+        # Ray 2.60 names environment variables as its successors and does not read them yet.
+        warnings.filterwarnings("ignore", message="The `metrics_interval_s` field")
+        return ray.serve.deployment(cls, name=name or cls.__name__, **deployment_options(scale))

@@ -24,7 +24,7 @@ class ScaleConfig(Config):
     """Replicas under the highest load."""
     target_ongoing_requests: float = Field(default=4, gt=0)
     """Requests per replica that autoscaling aims at."""
-    upscale_delay_s: float = Field(default=2, ge=0)
+    upscale_delay_s: float = Field(default=1, ge=0)
     """How long load must last before a replica is added (Ray's own default is 30)."""
     downscale_delay_s: float = Field(default=120, ge=0)
     """How long a replica must be idle before it goes."""
@@ -44,6 +44,19 @@ class ScaleConfig(Config):
                 f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}"
             )
         return self
+
+
+class SleepingScaleConfig(ScaleConfig):
+    """As every deployment's, and with no replica at all while there is nothing to do."""
+
+    min_replicas: int = Field(default=1, ge=0)
+    """Replicas that always run. 0 lets an idle model go after `downscale_delay_s`; the next request
+    waits for its start, for which `api.request_timeout_s` must be long enough."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether there may be no replica."""
+        return self.min_replicas == 0
 
 
 class ApiConfig(Config):
@@ -165,8 +178,10 @@ class GeneratorConfig(Config):
     runs (it came later, or has another adapter) need not wait for its end."""
     max_loaded_adapters: int = Field(default=4, ge=1)
     """Adapters held in memory; the one that was not used for longest goes."""
-    scale: ScaleConfig = Field(
-        default_factory=lambda: ScaleConfig(max_replicas=2, max_ongoing_requests=32, num_cpus=0.5)
+    scale: SleepingScaleConfig = Field(
+        default_factory=lambda: SleepingScaleConfig(
+            max_replicas=2, max_ongoing_requests=32, num_cpus=0.5
+        )
     )
 
     @model_validator(mode="after")
@@ -211,6 +226,8 @@ def deployment_options(scale: ScaleConfig) -> dict[str, Any]:
             "initial_replicas": scale.min_replicas,
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": scale.target_ongoing_requests,
+            "metrics_interval_s": METRICS_INTERVAL_S,
+            "look_back_period_s": LOOK_BACK_S,
             "upscale_delay_s": scale.upscale_delay_s,
             "downscale_delay_s": scale.downscale_delay_s,
         },
@@ -229,3 +246,7 @@ RETRY_AFTER_S = 1
 """What a refused client is told to wait: a queue of 64 answers drains in about that."""
 HEALTH_CHECK_PERIOD_S = 10
 """A check of an idle engine runs it once; so long after a piece of work none is needed."""
+METRICS_INTERVAL_S = 0.5
+"""How often load is told to the controller (Ray's own default is 10)."""
+LOOK_BACK_S = 2.0
+"""What load is averaged over (Ray's own default is 30): a step counts in full after so long."""

@@ -123,6 +123,12 @@ class Router:
             self._outcomes.failed(request.mode, adapter_id)
             raise
 
+    async def ready(self, wake: bool) -> bool:
+        """True; with `wake` only once it knows the adapters that fit the generator's model."""
+        if wake:
+            await self.adapters(())
+        return True
+
     async def adapters(self, groups: Sequence[str]) -> list[str]:
         """Published adapters that fit the base model and that the groups may use."""
         return [facts["id"] for facts in await self.adapter_facts(groups)]
@@ -193,11 +199,17 @@ class Router:
 class Api:
     """The HTTP ingress."""
 
-    def __init__(
-        self, config: ApiConfig, router: Any, retriever: Any, generator: Any, writer: Any
+    def __init__(  # noqa: PLR0913  # Serve binds handles as arguments
+        self,
+        config: ApiConfig,
+        router: Any,
+        retriever: Any,
+        generator: Any,
+        writer: Any,
+        generator_sleeps: bool = False,
     ) -> None:
         self._config = config
-        self._service = HandleService(router, retriever, generator, writer)
+        self._service = HandleService(router, retriever, generator, writer, generator_sleeps)
 
     def __serve_build_asgi_app__(self) -> Any:
         """The ASGI application, made on the replica."""

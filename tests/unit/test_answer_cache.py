@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ GROUPS = [
     for tenant in (None, "acme", "other")
     for own in ((), ("hr",), ("board",))
 ]
-OPTIONS = {
+OPTIONS: dict[str, tuple[Any, ...]] = {
     "mode": ("rag", "raft", "auto", "closed_book"),
     "k": (2, 4),
     "where": (None, {"region": "VN"}),
@@ -41,8 +42,7 @@ class World:
 
     def __init__(self, **config):
         self.version, self.made, self.partial = 1, 0, False
-        config = CacheConfig(enabled=True, **config)
-        self.cached = CachedAnswers(config, self._now, self._embed)
+        self.cached = CachedAnswers(CacheConfig(enabled=True, **config), self._now, self._embed)
 
     async def _now(self):
         return self.version
@@ -84,7 +84,8 @@ def test_a_kept_answer_is_never_anothers(min_cosine):
     outcomes = []
     for _ in range(3000):
         # One option at a time is another, so that requests do meet each other's answers.
-        drawn = {name: rng.choice(values) for name, values in rng.sample([*OPTIONS.items()], 1)}
+        name, values = rng.choice([*OPTIONS.items()])
+        drawn: dict[str, Any] = {name: rng.choice(values)}
         groups = [*rng.choice(GROUPS)]
         rng.shuffle(groups)
         question = rng.choice(QUESTIONS)
@@ -155,7 +156,8 @@ def test_entries_bytes_and_age_are_bounded():
     assert cache.equal("s", "too long") is None
     cache.keep("s", 1, "q", Answer(text="kept", mode="rag"), None)
     now[0] += 59
-    assert cache.equal("s", "q").cache.age_s == 59
+    kept = cache.equal("s", "q")
+    assert kept and kept.cache and kept.cache.age_s == 59
     now[0] += 2
     assert cache.equal("s", "q") is None
 

@@ -8,9 +8,10 @@ import ray.serve
 
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError
-from serve.config import AppConfig, RetrieverConfig, ScaleConfig, deployment_options
+from serve.config import AppConfig, RetrieverConfig
 from serve.deployments import Api, Generator, Router
 from serve.knowledge import Retriever, Writer
+from serve.scaling import ScaleConfig, deployment_options
 from serve.shards import RetrieverShard, ShardedRetriever
 
 APP_NAME = "rayraft"
@@ -25,10 +26,14 @@ def build_app(args: AppConfig) -> Any:
     return compose(args, Generator)
 
 
-def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
+def compose(
+    args: AppConfig,
+    generator_class: type[Generator],
+    retriever_class: type[Retriever] = Retriever,
+) -> Any:
     """The application with another generator, such as a test's."""
     store = resolve_store(args.store)
-    retriever = retriever_of(args.retriever, store)
+    retriever = retriever_of(args.retriever, store, retriever_class)
     generator = _deployment(generator_class, args.generator.scale).bind(args.generator, store)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     router = _deployment(Router, args.answering.scale).bind(
@@ -40,10 +45,12 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     )
 
 
-def retriever_of(config: RetrieverConfig, store: str) -> Any:
+def retriever_of(
+    config: RetrieverConfig, store: str, retriever_class: type[Retriever] = Retriever
+) -> Any:
     """The deployment that searches: one index, or shards and the one that asks them all."""
     if config.shards == 1:
-        return _deployment(Retriever, config.scale).bind(config, store)
+        return _deployment(retriever_class, config.scale).bind(config, store)
     shards = [
         _deployment(RetrieverShard, config.scale, f"RetrieverShard{number}").bind(
             config, store, number

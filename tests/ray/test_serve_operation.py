@@ -61,7 +61,7 @@ def ask(http, model="rayraft/rag", question=VIETNAM, **options):
 def generators():
     import ray.serve
 
-    status = ray.serve.status().applications["rayraft"].deployments["Generator"]
+    status = ray.serve.status().applications["rayraft"].deployments["ScriptedGenerator"]
     return sum(status.replica_states.values())
 
 

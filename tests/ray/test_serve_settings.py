@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from rayraft.errors import ConfigError
-from serve.config import AppConfig, ScaleConfig, deployment_options
+from serve.config import AppConfig
 from serve.run_file import SHIPPED, read_run_file
+from serve.scaling import ScaleConfig, deployment_options
 from tests.ray.serve_store import make_store
 
 PROMPT = [{"role": "user", "content": "hi"}]

@@ -21,7 +21,10 @@ import httpx2
 
 from bench.corpus import CORPUS, example_questions
 
-START_S = 240
+START_S = 120
+KEY = "rayraft-bench"
+"""Sent with every request; the service asks for it only where it has keys."""
+HEADERS = {"Authorization": f"Bearer {KEY}"}
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
 
@@ -83,7 +86,7 @@ async def _load(url: str, post: Post, clients: int, for_s: float) -> Load:
     ended: list[tuple[float, float]] = []
     limits = httpx2.Limits(max_connections=clients, max_keepalive_connections=clients)
     async with httpx2.AsyncClient(
-        base_url=url, timeout=120, trust_env=False, limits=limits
+        base_url=url, timeout=120, trust_env=False, limits=limits, headers=HEADERS
     ) as http:
 
         async def ask() -> None:
@@ -125,7 +128,7 @@ def child(command: Sequence[str], url: str, ready: str, **env: str) -> Iterator[
     """A server in a process of its own, from its first good answer at `ready` on.
 
     Raises:
-        SystemExit: It ended, or did not answer within four minutes.
+        SystemExit: It ended, or did not answer within two minutes.
     """
     log = tempfile.TemporaryFile()  # noqa: SIM115  # read once the process has ended
     process = subprocess.Popen(
@@ -149,12 +152,24 @@ def _wait(alive: Callable[[], bool], url: str) -> None:
     deadline = time.monotonic() + START_S
     while alive() and time.monotonic() < deadline:
         try:
-            if httpx2.get(url, timeout=30, trust_env=False).status_code == 200:
+            got = httpx2.get(url, timeout=30, trust_env=False, headers=HEADERS)
+            if got.status_code == 200:
                 return
         except httpx2.HTTPError:
             pass
         time.sleep(0.5)
     raise SystemExit(f"{url} does not answer")
+
+
+@contextmanager
+def keys_file() -> Iterator[str]:
+    """A file with the key that the clients send, for as long as the block."""
+    from serve.keys import ApiKey, key_digest, write_keys
+
+    with tempfile.TemporaryDirectory(prefix="rr-bench-") as folder:
+        path = str(Path(folder) / "keys.yaml")
+        write_keys(path, [ApiKey(name="bench", sha256=key_digest(KEY))])
+        yield path
 
 
 @contextmanager

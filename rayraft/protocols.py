@@ -47,6 +47,8 @@ class AskRequest(Record):
     mu: Mu | None = None
     """Mode auto: what a unit of cost is worth, `quality`, `balanced`, `cheap` or a number; None
     takes the configured one."""
+    use_cache: bool = True
+    """Whether an answer given before will do, where the service keeps them."""
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,17 @@ class Routing(Record):
     """Stage -> tokens read and written."""
 
 
+class CacheUse(Record):
+    """What the answer cache had to do with an answer."""
+
+    outcome: Literal["miss", "exact", "semantic"]
+    """`exact`: the same words were answered before; `semantic`: nearly the same."""
+    similarity: float | None = None
+    """Of a hit: cosine of the two questions' embeddings."""
+    age_s: float | None = None
+    """Of a hit: how long ago the answer was made."""
+
+
 class Answer(Record):
     """What a person gets."""
 
@@ -210,6 +221,8 @@ class Answer(Record):
     adapter: str | None = None
     retrieval_weight: float | None = None
     """Mode blend: the share of the side that saw passages."""
+    cache: CacheUse | None = None
+    """None where there is no cache, or it was not to be used; a hit has cost no tokens."""
     timings_ms: dict[str, float] = Field(default_factory=dict)
     usage: Usage = Field(default_factory=Usage)
     mean_logprob: float | None = None

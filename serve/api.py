@@ -144,6 +144,7 @@ class _Routes:
             retrieval_weight=options.retrieval_weight,
             reading_adapter=options.reading_adapter,
             mu=options.mu,
+            use_cache=options.cache,
         )
 
     def _deadline(self, request: AnswerRequest) -> float | None:

@@ -1,15 +1,17 @@
 """Composes the Serve application: which class runs as which deployment, with which resources."""
 
 import os
+import warnings
 from typing import Any
 
 import ray.serve
 
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError
-from serve.config import AppConfig, RetrieverConfig, ScaleConfig, deployment_options
+from serve.config import AppConfig, RetrieverConfig
 from serve.deployments import Api, Generator, Router
 from serve.knowledge import Retriever, Writer
+from serve.scaling import ScaleConfig, deployment_options
 from serve.shards import RetrieverShard, ShardedRetriever
 
 APP_NAME = "rayraft"
@@ -24,23 +26,31 @@ def build_app(args: AppConfig) -> Any:
     return compose(args, Generator)
 
 
-def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
+def compose(
+    args: AppConfig,
+    generator_class: type[Generator],
+    retriever_class: type[Retriever] = Retriever,
+) -> Any:
     """The application with another generator, such as a test's."""
     store = resolve_store(args.store)
-    retriever = retriever_of(args.retriever, store)
+    retriever = retriever_of(args.retriever, store, retriever_class)
     generator = _deployment(generator_class, args.generator.scale).bind(args.generator, store)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     router = _deployment(Router, args.answering.scale).bind(
         args.answering, store, retriever, generator
     )
     ingress = ray.serve.ingress(None)(Api)
-    return _deployment(ingress, args.api.scale).bind(args.api, router, retriever, generator, writer)
+    return _deployment(ingress, args.api.scale).bind(
+        args.api, router, retriever, generator, writer, args.generator.scale.sleeps
+    )
 
 
-def retriever_of(config: RetrieverConfig, store: str) -> Any:
+def retriever_of(
+    config: RetrieverConfig, store: str, retriever_class: type[Retriever] = Retriever
+) -> Any:
     """The deployment that searches: one index, or shards and the one that asks them all."""
     if config.shards == 1:
-        return _deployment(Retriever, config.scale).bind(config, store)
+        return _deployment(retriever_class, config.scale).bind(config, store)
     shards = [
         _deployment(RetrieverShard, config.scale, f"RetrieverShard{number}").bind(
             config, store, number
@@ -63,4 +73,7 @@ def resolve_store(store: str) -> str:
 
 
 def _deployment(cls: type, scale: ScaleConfig, name: str | None = None) -> Any:
-    return ray.serve.deployment(cls, name=name or cls.__name__, **deployment_options(scale))
+    with warnings.catch_warnings():
+        # Ray 2.60 names environment variables as its successors and does not read them yet.
+        warnings.filterwarnings("ignore", message="The `metrics_interval_s` field")
+        return ray.serve.deployment(cls, name=name or cls.__name__, **deployment_options(scale))

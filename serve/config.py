@@ -1,10 +1,11 @@
 """The service's configuration: the `args:` of `serve/app.yaml`, one section per deployment."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from data_pipelines.config import RetrievalConfig
+from rayraft.answer_cache import CacheConfig
 from rayraft.answering import AnswerSettings
 from rayraft.config import Config
 from rayraft.prompt_budget import PromptBudget
@@ -13,37 +14,7 @@ from rayraft.router import RouterConfig
 from rayraft.views import MixConfig
 from rayraft.writing import RowLimits
 from serve.engine_config import OpenAIConfig
-
-
-class ScaleConfig(Config):
-    """How many replicas a deployment has and how long its queues may grow."""
-
-    min_replicas: int = Field(default=1, ge=1)
-    """Replicas that always run."""
-    max_replicas: int = Field(default=1, ge=1)
-    """Replicas under the highest load."""
-    target_ongoing_requests: float = Field(default=4, gt=0)
-    """Requests per replica that autoscaling aims at."""
-    upscale_delay_s: float = Field(default=2, ge=0)
-    """How long load must last before a replica is added (Ray's own default is 30)."""
-    downscale_delay_s: float = Field(default=120, ge=0)
-    """How long a replica must be idle before it goes."""
-    max_ongoing_requests: int = Field(default=32, ge=1)
-    """Requests that one replica works on at the same time."""
-    max_queued_requests: int = Field(default=64, ge=1)
-    """Requests that each caller keeps waiting; more are refused with 429."""
-    num_cpus: float = Field(default=0.1, ge=0)
-    """CPUs that Ray reserves per replica; says nothing of threads."""
-    num_gpus: float = Field(default=0, ge=0)
-    """GPUs that Ray reserves per replica."""
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> "ScaleConfig":
-        if self.max_replicas < self.min_replicas:
-            raise ValueError(
-                f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}"
-            )
-        return self
+from serve.scaling import ScaleConfig, SleepingScaleConfig
 
 
 class ApiConfig(Config):
@@ -109,6 +80,8 @@ class AnsweringConfig(Config):
     """Thresholds of the rule that decides mode `auto` where no learned router fits."""
     mix: MixConfig = Field(default_factory=MixConfig)
     """How blend, rag_token and rag_sequence combine distributions."""
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    """Answers that are given again; off by default."""
     scale: ScaleConfig = Field(
         default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=128)
     )
@@ -178,8 +151,10 @@ class GeneratorConfig(Config):
     runs (it came later, or has another adapter) need not wait for its end."""
     max_loaded_adapters: int = Field(default=4, ge=1)
     """Adapters held in memory; the one that was not used for longest goes."""
-    scale: ScaleConfig = Field(
-        default_factory=lambda: ScaleConfig(max_replicas=2, max_ongoing_requests=32, num_cpus=0.5)
+    scale: SleepingScaleConfig = Field(
+        default_factory=lambda: SleepingScaleConfig(
+            max_replicas=2, max_ongoing_requests=32, num_cpus=0.5
+        )
     )
 
     @property
@@ -221,31 +196,3 @@ class AppConfig(Config):
     retriever: RetrieverConfig = Field(default_factory=RetrieverConfig)
     generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
     writer: WriterConfig = Field(default_factory=WriterConfig)
-
-
-def deployment_options(scale: ScaleConfig) -> dict[str, Any]:
-    """The arguments of `ray.serve.deployment` for one section."""
-    return {
-        "autoscaling_config": {
-            "min_replicas": scale.min_replicas,
-            "initial_replicas": scale.min_replicas,
-            "max_replicas": scale.max_replicas,
-            "target_ongoing_requests": scale.target_ongoing_requests,
-            "upscale_delay_s": scale.upscale_delay_s,
-            "downscale_delay_s": scale.downscale_delay_s,
-        },
-        "max_ongoing_requests": scale.max_ongoing_requests,
-        "max_queued_requests": scale.max_queued_requests,
-        "backpressure_config": {"status_code": 429, "retry_after_s": RETRY_AFTER_S},
-        "ray_actor_options": {"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus},
-        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
-        "health_check_timeout_s": 30,
-        "graceful_shutdown_timeout_s": 5,
-        "max_constructor_retry_count": 3,  # what is wrong once is mostly wrong for ever
-    }
-
-
-RETRY_AFTER_S = 1
-"""What a refused client is told to wait: a queue of 64 answers drains in about that."""
-HEALTH_CHECK_PERIOD_S = 10
-"""A check of an idle engine runs it once; so long after a piece of work none is needed."""

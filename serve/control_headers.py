@@ -19,6 +19,8 @@ CONTROL_HEADERS = frozenset(
     }
 )
 """As Serve compares them: lower case, and a hyphen for an underscore."""
+ROUTER_PREFIX = "x-serve-router-"
+"""Of the headers that Serve's request routers send to replicas."""
 
 
 class NoControlHeaders:
@@ -33,9 +35,13 @@ class NoControlHeaders:
             scope["headers"] = [
                 (name, value)
                 for name, value in scope["headers"]
-                if name.decode("latin-1").lower().replace("_", "-") not in CONTROL_HEADERS
+                if not _controls(name.decode("latin-1").lower().replace("_", "-"))
             ]
         await self._app(scope, receive, send)
+
+
+def _controls(header: str) -> bool:
+    return header in CONTROL_HEADERS or header.startswith(ROUTER_PREFIX)
 
 
 def proxy_middlewares() -> Sequence[Middleware]:

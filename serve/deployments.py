@@ -17,15 +17,17 @@ from rayraft.answering import (
     AdapterRef,
     AnswerSettings,
     AskRequest,
+    Generate,
     GeneratedPiece,
     GenerateRequest,
+    Retrieve,
     Retrieved,
-    answer,
     answer_stream,
 )
-from rayraft.errors import RayraftError
+from rayraft.errors import GenerationError, RayraftError
 from rayraft.records import Answer
 from serve.adapters import AdapterCatalog, adapter_facts
+from serve.cached_answers import CachedAnswers
 from serve.canary import CanaryShare
 from serve.config import AnsweringConfig, ApiConfig, GeneratorConfig
 from serve.engines import open_engine
@@ -33,7 +35,7 @@ from serve.handles import HandleService, result_of, stream_of
 from serve.language_model import LanguageModel, load_model
 from serve.outcomes import OutcomeCounters
 from serve.routers import RouterCatalog, following_routers
-from serve.service import Search
+from serve.service import FloatArray, Search
 
 
 class Generator:
@@ -87,33 +89,45 @@ class Router:
         self._routers: RouterCatalog | None = None
         self._canary = CanaryShare(lambda: read_canary(store), config.adapter_poll_s)
         self._outcomes = OutcomeCounters(Counter)
+        self._cached = CachedAnswers(config.cache, self._version, self._embed)
 
     async def answer(self, request: AskRequest) -> Answer:
         """The whole answer."""
-        adapter = await self._adapter_for(request)
-        settings = await self._settings_for(request, adapter)
-        try:
-            given = await answer(request, self._retrieve, self._generate, adapter, settings)
-        except RayraftError:
-            self._outcomes.failed(request.mode, adapter.adapter_id if adapter else None)
-            raise
-        self._outcomes.answered(given)
-        return given
+        async for item in self._answered(request, self._generate):
+            if isinstance(item, Answer):
+                return item
+        raise GenerationError("the answer stream ended without an answer")
 
     async def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
         """Pieces of the answer's text, then the answer."""
+        async for item in self._answered(request, self._stream):
+            yield item
+
+    async def _answered(
+        self, request: AskRequest, generate: Generate
+    ) -> AsyncIterator[str | Answer]:
         adapter = await self._adapter_for(request)
         settings = await self._settings_for(request, adapter)
+
+        def make(retrieve: Retrieve) -> AsyncIterator[str | Answer]:
+            return answer_stream(request, retrieve, generate, adapter, settings)
+
+        adapter_id = adapter.adapter_id if adapter else None
+        decided = (adapter_id, settings.learned.name if settings.learned else None)
         try:
-            async for item in answer_stream(
-                request, self._retrieve, self._stream, adapter, settings
-            ):
+            async for item in self._cached.stream(request, decided, self._retrieve, make):
                 if isinstance(item, Answer):
                     self._outcomes.answered(item)
                 yield item
         except RayraftError:
-            self._outcomes.failed(request.mode, adapter.adapter_id if adapter else None)
+            self._outcomes.failed(request.mode, adapter_id)
             raise
+
+    async def ready(self, wake: bool) -> bool:
+        """True; with `wake` only once it knows the adapters that fit the generator's model."""
+        if wake:
+            await self.adapters(())
+        return True
 
     async def adapters(self, groups: Sequence[str]) -> list[str]:
         """Published adapters that fit the base model and that the groups may use."""
@@ -152,6 +166,15 @@ class Router:
             self._routers = following_routers(self._store, base_digest, self._catalog, self._config)
         return self._catalog
 
+    async def _version(self) -> int:
+        version: int = await result_of(self._retriever.version.remote())
+        return version
+
+    async def _embed(self, question: str) -> FloatArray:
+        vectors, _ = await result_of(self._retriever.embed.remote([question]))
+        vector: FloatArray = vectors[0]
+        return vector
+
     async def _retrieve(
         self,
         question: str,
@@ -176,11 +199,17 @@ class Router:
 class Api:
     """The HTTP ingress."""
 
-    def __init__(
-        self, config: ApiConfig, router: Any, retriever: Any, generator: Any, writer: Any
+    def __init__(  # noqa: PLR0913  # Serve binds handles as arguments
+        self,
+        config: ApiConfig,
+        router: Any,
+        retriever: Any,
+        generator: Any,
+        writer: Any,
+        generator_sleeps: bool = False,
     ) -> None:
         self._config = config
-        self._service = HandleService(router, retriever, generator, writer)
+        self._service = HandleService(router, retriever, generator, writer, generator_sleeps)
 
     def __serve_build_asgi_app__(self) -> Any:
         """The ASGI application, made on the replica."""

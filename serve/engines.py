@@ -6,9 +6,10 @@ from typing import Protocol
 
 from rayraft.protocols import GeneratedPiece, GenerateRequest
 from serve.adapters import AdapterLoader
-from serve.config import HEALTH_CHECK_PERIOD_S, GeneratorConfig
+from serve.config import GeneratorConfig
 from serve.engine import TextEngine
 from serve.language_model import LanguageModel, load_model
+from serve.scaling import HEALTH_CHECK_PERIOD_S
 
 API_KEY = "RAYRAFT_GENERATOR_API_KEY"
 

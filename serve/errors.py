@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from rayraft.errors import RayraftError
-from serve.config import RETRY_AFTER_S
+from serve.scaling import RETRY_AFTER_S
 
 
 class Overloaded(RayraftError):

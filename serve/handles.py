@@ -22,9 +22,26 @@ T = TypeVar("T")
 
 
 class HandleService:
-    """`Service` over the handles of the deployments."""
+    """`Service` over the handles of the deployments.
 
-    def __init__(self, router: Any, retriever: Any, generator: Any, writer: Any) -> None:
+    Args:
+        router: The deployment that answers.
+        retriever: The one that searches.
+        generator: The one that writes.
+        writer: The one that changes documents.
+        generator_sleeps: Whether the generator may have no replica: a look at readiness, which
+            comes every few seconds, must not wake it.
+    """
+
+    def __init__(
+        self,
+        router: Any,
+        retriever: Any,
+        generator: Any,
+        writer: Any,
+        generator_sleeps: bool = False,
+    ) -> None:
+        self._generator_sleeps = generator_sleeps
         self._router = router
         self._retriever = retriever
         self._generator = generator
@@ -104,8 +121,9 @@ class HandleService:
 
     async def ready(self) -> int:
         """As the protocol says."""
-        await result_of(self._router.adapters.remote(()))
-        await result_of(self._generator.ready.remote())
+        await result_of(self._router.ready.remote(not self._generator_sleeps))
+        if not self._generator_sleeps:
+            await result_of(self._generator.ready.remote())
         await result_of(self._writer.version.remote())
         version: int = await result_of(self._retriever.version.remote())
         return version

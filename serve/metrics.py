@@ -60,6 +60,12 @@ class Metrics:
             ("kind",),
             registry=registry,
         )
+        self._cache = Counter(
+            "rayraft_answer_cache",
+            "Answers looked up in the answer cache: miss, exact, semantic.",
+            ("outcome",),
+            registry=registry,
+        )
         self._feedback = Counter(
             "rayraft_feedback", "People's word on answers.", ("verdict",), registry=registry
         )
@@ -69,6 +75,8 @@ class Metrics:
         self._answers.labels(answer.mode, answer.adapter or "", outcome_of(answer)).inc()
         for stage, ms in answer.timings_ms.items():
             self._stages.labels(stage).observe(ms / 1000)
+        if answer.cache is not None:
+            self._cache.labels(answer.cache.outcome).inc()
         self.used("prompt", answer.usage.prompt_tokens)
         self.used("completion", answer.usage.completion_tokens)
 

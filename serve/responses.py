@@ -124,6 +124,7 @@ def details(answer: Answer, with_passages: bool) -> Json:
         "supported",
     }
     shown |= {"retrieval_weight"} if answer.retrieval_weight is not None else set()
+    shown |= {"cache"} if answer.cache is not None else set()
     shown |= {"timings_ms", "passages"} if with_passages else {"timings_ms"}
     return answer.model_dump(include=shown)
 

@@ -53,6 +53,8 @@ class AskOptions(StrictBody):
     """Mode blend: adapter of that side; the model's name says the other side's."""
     mu: Mu | None = None
     """Mode auto: `quality`, `balanced`, `cheap`, or what a unit of cost is worth in quality."""
+    cache: bool = True
+    """Whether an answer given before will do, where the service keeps them."""
     passages: bool = False
     """Send the shown passages along."""
 

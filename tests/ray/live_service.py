@@ -8,8 +8,11 @@ from serve.canary import draw
 from tests.ray.serve_fakes import ScriptedModel, free_port
 
 
-def start_service(store):
-    """Its URL; the generator takes four requests and queues four."""
+def start_service(store, **changed):
+    """Its URL; the generator takes four requests and queues four.
+
+    `changed` are settings of sections in place of these.
+    """
     import ray.serve
 
     from serve.app import compose
@@ -28,6 +31,8 @@ def start_service(store):
         "retriever": {"wait_s": 2, "poll_s": 0.3, "scale": {"num_cpus": 0.2}},
         "generator": {"scale": few},
     }
+    for section, values in changed.items():
+        sections[section] = {**sections[section], **values}
     config = AppConfig.model_validate(sections)
     port = free_port()
     quiet = {"log_level": "WARNING", "enable_access_log": False}

@@ -8,6 +8,8 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from rayraft.errors import GenerationError
+from rayraft.protocols import AskRequest
+from rayraft.records import CacheUse
 from serve.metrics import Metrics, add_up
 from serve.openapi import EXAMPLES
 from serve.peers import DictBoard, Peers
@@ -97,6 +99,21 @@ def test_metrics_count_requests_answers_and_tokens(api):
     assert figures[("rayraft_answers_total", answers)] == 2
     assert figures[("rayraft_tokens_total", (("kind", "completion"),))] == 4
     assert "nowhere" not in reply.text and "secret" not in reply.text
+
+
+def test_a_hit_of_the_answer_cache_is_told_counted_and_can_be_declined(api):
+    hit = CacheUse(outcome="semantic", similarity=0.97, age_s=2)
+    answer = api.service._answer(AskRequest(question="q"))
+    api.service._answer = lambda request: answer.model_copy(
+        update={"cache": hit if request.use_cache else None}
+    )
+    body = {"model": "rayraft/rag", "messages": [{"role": "user", "content": "q"}]}
+    details = api.chat(**body).json()["rayraft"]
+    assert details["cache"] == {"outcome": "semantic", "similarity": 0.97, "age_s": 2.0}
+    assert "cache" not in api.chat(**body, rayraft={"cache": False}).json()["rayraft"]
+    stream = api.chat(**body, stream=True).text
+    assert '"outcome": "semantic"' in stream
+    assert 'rayraft_answer_cache_total{outcome="semantic"} 2.0' in api.send("GET", "/metrics").text
 
 
 def test_figures_of_all_replicas_are_one_and_a_limit_is_shared():

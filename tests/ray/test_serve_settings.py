@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from rayraft.errors import ConfigError
-from serve.config import AppConfig, ScaleConfig, deployment_options
+from serve.config import AppConfig
 from serve.run_file import SHIPPED, read_run_file
+from serve.scaling import ScaleConfig, deployment_options
 from tests.ray.serve_store import make_store
 
 PROMPT = [{"role": "user", "content": "hi"}]
@@ -31,6 +32,15 @@ def test_every_queue_is_bounded_and_refuses_with_429():
     assert sum(scale.num_cpus for scale in scales) <= 2, "must start on two cores"
 
 
+def test_a_step_of_load_is_seen_within_seconds_and_a_generator_may_sleep():
+    app = read_run_file(SHIPPED, ["generator.scale.min_replicas=0"]).app
+    assert app.generator.scale.sleeps and not read_run_file(SHIPPED).app.generator.scale.sleeps
+    told = deployment_options(app.generator.scale)["autoscaling_config"]
+    assert (told["min_replicas"], told["initial_replicas"]) == (0, 0)
+    assert told["metrics_interval_s"] < told["look_back_period_s"], "Ray asks for it"
+    assert sum(told[n] for n in ("metrics_interval_s", "look_back_period_s", "upscale_delay_s")) < 5
+
+
 def test_overrides_and_store_win_over_the_file():
     run = read_run_file(SHIPPED, ["generator.scale.max_replicas=3", "retriever.poll_s=0.1"], "/s")
     assert run.app.generator.scale.max_replicas == 3
@@ -45,6 +55,9 @@ def test_overrides_and_store_win_over_the_file():
         ("retriever.poll_s=0", "retriever.poll_s"),
         ("writer.scale.max_replicas=2", "writer"),
         ("generator.scale.max_replicas=0", "max_replicas"),
+        ("api.scale.min_replicas=0", "min_replicas"),
+        ("writer.scale.min_replicas=0", "min_replicas"),
+        ("answering.cache.min_cosine=1.5", "min_cosine"),
         ("nonsense", "nonsense"),
     ],
 )

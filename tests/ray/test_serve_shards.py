@@ -7,7 +7,8 @@ import pytest
 
 from data_pipelines.config import RetrievalConfig
 from data_pipelines.sharding import Shard
-from serve.config import RetrieverConfig, ScaleConfig
+from serve.config import RetrieverConfig
+from serve.scaling import ScaleConfig
 from serve.service import Search
 from tests.ray.serve_store import DOCUMENTS, make_store
 

@@ -74,7 +74,8 @@ def ours(model: TextModel) -> Peer:
 def plain(folder: str) -> Peer:
     """Transformers' `generate`, one request after the other."""
     base = load_base(folder, "fp32")
-    model: Any = base.model.eval()
+    model: Any = base.model
+    model.eval()
 
     @torch.inference_mode()
     def write(prompt: list[Message], asked_at: float) -> Answered:

@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model, get_peft_model_state_dict
@@ -43,7 +44,8 @@ def save_causal_135m(folder: Path, layers: int = 30) -> str:
     words = [*SPECIAL, *(f"w{i}" for i in range(VOCABULARY - len(SPECIAL)))]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    fast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         eos_token="</s>",
@@ -71,14 +73,15 @@ def publish_adapters(store: str, base_model: str, count: int, r: int = 8) -> lis
     ids = []
     for seed in range(count):
         torch.manual_seed(seed)
-        config = LoraConfig(r=r, target_modules="all-linear", task_type=task)
+        config: Any = LoraConfig(r=r, target_modules="all-linear", task_type=task)
         config.init_lora_weights = False
         peft = get_peft_model(base.model, config)
         tensors = {k: 0.5 * t.contiguous() for k, t in get_peft_model_state_dict(peft).items()}
         peft.unload()
         text = json.dumps(config.to_dict(), default=lambda v: list(v) if isinstance(v, set) else v)
         files = {"adapter_model.safetensors": save(tensors), "adapter_config.json": text.encode()}
-        digests = {"base_digest": base_digest(base_model), "prompt_digest": prompt_digest()}
-        manifest = Manifest(kind="adapter", **digests)
+        manifest = Manifest(
+            kind="adapter", base_digest=base_digest(base_model), prompt_digest=prompt_digest()
+        )
         ids.append(publish(store, "adapter", f"bench{seed}", files, manifest).artifact_id)
     return ids

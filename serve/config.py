@@ -143,7 +143,7 @@ class GeneratorConfig(Config):
     """Of continuous batching: requests times tokens of the longest of them, prompt and answer. It
     bounds the memory of their keys and values; who does not fit waits."""
     prefill_tokens: int = Field(default=512, ge=1)
-    """Of continuous batching: tokens of a new prompt that are read between two tokens of the rest."""
+    """Of continuous batching: tokens of a prompt that are read between two tokens of the others."""
     max_waiting: int = Field(default=64, ge=0)
     """Of continuous batching: requests that wait for room; more are refused with 429."""
     max_batches: int = Field(default=2, ge=1, le=16)

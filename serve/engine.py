@@ -29,8 +29,8 @@ from serve.loaded import LoadedAdapters
 from serve.row_worker import RowWorker
 
 Key = str | None | int
-"""What requests must share to be in one batch: None, or the adapter where it can share with no other
-or is not loaded (whoever needs others would wait for its download). One that is combined from
+"""What requests must share to be in one batch: None, or the adapter where it can share with no
+other or is not loaded (whoever needs others would wait for its download). One that is combined from
 several prompts has a number of its own."""
 _LOOK_S = 0.05
 """How often a waiting check looks whether other work was finished: far below a health check."""

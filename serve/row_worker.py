@@ -18,7 +18,10 @@ logger = logging.getLogger(__name__)
 class Rows(Protocol):
     """The part of `RowBatch` that is used here."""
 
-    empty: bool
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        ...
 
     def prepare(self, row: Row) -> Any:
         """The row, ready to join; raises InputError. May be called by any thread."""
@@ -36,7 +39,7 @@ class RowWorker:
     """Writes rows in a thread of its own, first come first served.
 
     After an error that is not one row's alone nothing is known of the model's state: the thread
-    ends, whoever waits gets a GenerationError, and `check` says so, so that the replica is replaced.
+    ends, whoever waits gets a GenerationError, and `check` says so: the replica is replaced.
     """
 
     def __init__(self, rows: Rows) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from rayraft.errors import InputError
@@ -157,7 +156,8 @@ class RowBatch:
 
     def _begin(self, writing: Writing, read: Decoding) -> list[Ended]:
         writing.decoding = None  # its memory goes when this returns
-        self._take(writing, read.log_probs)
+        sure, token = read.log_probs.max(-1)
+        self._take(writing, int(token), float(sure))
         if self._ended(writing):
             return [(writing, self._output(writing))]
         lane = self._lanes.setdefault(self._lane_of(writing), _Lane())
@@ -171,8 +171,10 @@ class RowBatch:
         last = torch.tensor([[writing.tokens[-1]] for writing in lane.writings], device=device)
         step = lane.slots.begin_step(device, self._model.dtype)
         out = self._model(input_ids=last, past_key_values=lane.slots, use_cache=True, **step)
-        for writing, logits in zip(lane.writings, out.logits[:, -1].float(), strict=True):
-            self._take(writing, logits.log_softmax(-1))
+        sure, tokens = out.logits[:, -1].float().log_softmax(-1).max(-1)
+        taken = zip(lane.writings, tokens.tolist(), sure.tolist(), strict=True)
+        for writing, token, logprob in taken:
+            self._take(writing, token, logprob)
 
     def _leave(self, lane: "_Lane", writings: Sequence[Writing]) -> list[Ended]:
         gone = [writing for writing in writings if self._ended(writing)]
@@ -183,10 +185,10 @@ class RowBatch:
             lane.writings.pop()
         return [(writing, self._output(writing)) for writing in gone]
 
-    def _take(self, writing: Writing, log_probs: Tensor) -> None:
-        sure, token = log_probs.max(-1)
-        writing.tokens.append(int(token))
-        writing.sum_logprob += float(sure)
+    @staticmethod
+    def _take(writing: Writing, token: int, logprob: float) -> None:
+        writing.tokens.append(token)
+        writing.sum_logprob += logprob
         if writing.row.on_text is not None and (text := writing.deltas.feed(writing.tokens)):
             writing.row.on_text(text)
 

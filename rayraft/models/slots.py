@@ -13,11 +13,12 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-class Slots(Cache):  # type: ignore[misc]
+class Slots(Cache):
     """Row i holds its tokens in the columns 0 to `lengths[i]` - 1 of every layer."""
 
     def __init__(self) -> None:
         super().__init__(layers=[])
+        self._own: list[_SlotLayer] = []
         self.lengths: list[int] = []
         self._rooms: list[int] = []
         self._writing: tuple[Tensor, Tensor]
@@ -29,7 +30,7 @@ class Slots(Cache):  # type: ignore[misc]
         """Tokens that memory is there for."""
         return self._columns * self._rows
 
-    def join(self, read: Cache, length: int, room: int) -> None:
+    def join(self, read: Any, length: int, room: int) -> None:
         """A new last row.
 
         Args:
@@ -39,28 +40,29 @@ class Slots(Cache):  # type: ignore[misc]
         """
         rows = len(self.lengths) + 1
         self._rooms.append(room)
-        if not self.layers:
-            self.layers = [_SlotLayer(self) for _ in read.layers]
+        if not self._own:
+            self._own = [_SlotLayer(self, its.keys, its.values) for its in read.layers]
+            self.layers = list(self._own)
         if rows > self._rows or room > self._columns:
-            self._resize(read)
-        for layer, its in zip(self.layers, read.layers, strict=True):
-            layer.keys[rows - 1, :, :length] = its.keys[0]
-            layer.values[rows - 1, :, :length] = its.values[0]
+            self._resize()
+        for layer, its in zip(self._own, read.layers, strict=True):
+            layer.key[rows - 1, :, :length] = its.keys[0]
+            layer.value[rows - 1, :, :length] = its.values[0]
         self.lengths.append(length)
 
     def leave(self, row: int) -> None:
-        """The row is gone and the last one has its number; memory that is too much is given back."""
+        """The row is gone, the last has its number; memory beyond twice the need is given back."""
         last = len(self.lengths) - 1
-        for layer in self.layers:
-            layer.keys[row] = layer.keys[last]
-            layer.values[row] = layer.values[last]
+        for layer in self._own:
+            layer.key[row] = layer.key[last]
+            layer.value[row] = layer.value[last]
         for numbers in (self.lengths, self._rooms):
             numbers[row] = numbers[last]
             del numbers[last]
         if not self.lengths:
-            self.layers = []
+            self._own, self.layers = [], []
         elif 2 * last * max(self._rooms) <= self.held:
-            self._resize(self)
+            self._resize()
 
     def begin_step(self, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         """What the model is told when each row goes on by one token.
@@ -81,36 +83,38 @@ class Slots(Cache):  # type: ignore[misc]
     def write(self, layer: "_SlotLayer", key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [B, H, longest, D] with the new ones, which are [B, H, 1, D]."""
         row, column = self._writing
-        layer.keys[row, :, column] = key[:, :, 0]
-        layer.values[row, :, column] = value[:, :, 0]
+        layer.key[row, :, column] = key[:, :, 0]
+        layer.value[row, :, column] = value[:, :, 0]
         rows = len(row)
-        return layer.keys[:rows, :, : self._shown], layer.values[:rows, :, : self._shown]
+        return layer.key[:rows, :, : self._shown], layer.value[:rows, :, : self._shown]
 
     @property
     def _rows(self) -> int:
-        return len(self.layers[0].keys) if self._columns else 0
+        return self._own[0].key.shape[0] if self._own else 0
 
     @property
     def _columns(self) -> int:
-        started = self.layers and self.layers[0].keys is not None
-        return self.layers[0].keys.shape[2] if started else 0
+        return self._own[0].key.shape[2] if self._own else 0
 
-    def _resize(self, like: Cache) -> None:
-        """Room for the rows that there are; `like` has the shape and type of their keys."""
+    def _resize(self) -> None:
+        """Room for the rows that there are."""
         rows, columns = len(self._rooms), max(self._rooms)
-        for layer, its in zip(self.layers, like.layers, strict=True):
-            layer.keys = _resized(layer.keys, rows, columns, its.keys)
-            layer.values = _resized(layer.values, rows, columns, its.values)
+        for layer in self._own:
+            layer.key = _resized(layer.key, rows, columns)
+            layer.value = _resized(layer.value, rows, columns)
 
 
-class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
+class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """One layer of `Slots`."""
 
     is_sliding = False
 
-    def __init__(self, slots: Slots) -> None:
-        super().__init__()
+    def __init__(self, slots: Slots, key: Tensor, value: Tensor) -> None:
+        """`key` and `value` [1, H, L, D]: what they are like."""
+        super().__init__()  # type: ignore[no-untyped-call]
         self._slots = slots
+        self.key = key[:0]
+        self.value = value[:0]
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -135,10 +139,9 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
 
-def _resized(x: Tensor | None, rows: int, columns: int, like: Tensor) -> Tensor:
+def _resized(x: Tensor, rows: int, columns: int) -> Tensor:
     """Zeros [rows, H, columns, D], and of `x` what fits: masked columns must be finite."""
-    new = like.new_zeros(rows, like.shape[1], columns, like.shape[3])
-    if x is not None:
-        both = slice(min(rows, len(x))), slice(None), slice(min(columns, x.shape[2]))
-        new[both] = x[both]
+    new = x.new_zeros(rows, x.shape[1], columns, x.shape[3])
+    both = slice(min(rows, len(x))), slice(None), slice(min(columns, x.shape[2]))
+    new[both] = x[both]
     return new

@@ -13,7 +13,7 @@ from rayraft.writing import Row
 from tests.ray.test_text_model import PROMPTS, published
 from tests.ray.tiny_models import save_causal, save_seq2seq
 
-NAMES = ["a-v1", None, "b-v1", "a-v1", None, "b-v1"]
+NAMES = ["a-v1", None, "b-v1", "b-v1", "a-v1", None]
 
 
 def passages(count: int) -> list[Passage]:

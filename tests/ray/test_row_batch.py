@@ -25,7 +25,8 @@ def opened_rows(model: TextModel, limits: RowLimits = LIMITS) -> RowBatch:
 def run(rows: RowBatch, asked_for: list[Row], every: int = 3) -> list[Generated]:
     """The outputs in order; a row comes every few steps, if there is room."""
     writings = [rows.prepare(row) for row in asked_for]
-    waiting, ended, step = list(writings), {}, 0
+    waiting, step = list(writings), 0
+    ended: dict[Writing, Any] = {}
     while len(ended) < len(writings):
         if waiting and step % every == 0 and rows.join(waiting[0]):
             waiting.pop(0)
@@ -36,7 +37,7 @@ def run(rows: RowBatch, asked_for: list[Row], every: int = 3) -> list[Generated]
         assert step < 1000
     outputs = [ended[writing] for writing in writings]
     assert all(isinstance(output, Generated) for output in outputs)
-    return outputs  # type: ignore[return-value]
+    return outputs
 
 
 @pytest.mark.parametrize("options", [{}, {"use_dora": True}])

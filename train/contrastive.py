@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
-from rayraft.models.base import DTYPES, BaseModel
+from rayraft.models.base import BaseModel
+from rayraft.models.dtypes import torch_dtype
 from rayraft.models.embedder import load_bert, pooled
 from rayraft.models.embedder_tokenizer import model_folder
 from train.features import IGNORED
@@ -37,7 +38,7 @@ def load_encoder(name: str, precision: str) -> BaseModel:
         tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", cls_token="[CLS]"
     )
     # Labels are counted beside the input, as those of a model with an encoder are.
-    return BaseModel(load_bert(folder, DTYPES[precision]), tokenizer, is_encoder_decoder=True)
+    return BaseModel(load_bert(folder, torch_dtype(precision)), tokenizer, is_encoder_decoder=True)
 
 
 class ContrastiveEncoder(torch.nn.Module):

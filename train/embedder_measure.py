@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.schema import SEARCH_COLUMN, vector_matrix
+from data_pipelines.kb_table import SEARCH_COLUMN
+from data_pipelines.schema import vector_matrix
 from data_pipelines.vectors import FloatArray
 from rayraft.metrics import Difference, ndcg_at_k, paired_difference, recall_at_k
 from rayraft.models.embedder import Embedder

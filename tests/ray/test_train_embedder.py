@@ -24,7 +24,7 @@ from rayraft.records import Passage, Question, RaftExample
 from tests.ray.raft_store import documents, fee_questions
 from tests.ray.tiny_models import save_embedder
 from train.config import TrainConfig
-from train.contrastive import RIGHT, WRONG, export_encoder
+from train.contrastive import RIGHT, WRONG, ContrastiveEncoder, export_encoder
 from train.embedder import from_questions, from_raft, train_embedder
 from train.embedder_command import summary
 from train.embedder_config import EmbedderConfig
@@ -116,12 +116,12 @@ def test_the_loss_is_info_nce_over_what_the_embedder_says(tiny: str, tuning: str
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_the_exported_embedder_is_the_trained_one(tiny: str, tmp_path: Path, tuning: str) -> None:
     config = schedule(tiny, f"train.tuning={tuning}")
-    model = prepare_model(load_to_train(config), config)
+    model, fresh = (prepare_model(load_to_train(config), config) for _ in range(2))
+    assert isinstance(model, ContrastiveEncoder) and isinstance(fresh, ContrastiveEncoder)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert all("lora_" in name for name in trained) == (tuning == "lora")
     weights = {name: torch.randn_like(p) * 0.3 for name, p in trained.items()}
     model.load_state_dict(weights, strict=False)
-    fresh = prepare_model(load_to_train(config), config)
     export_encoder(fresh, weights, tiny, tmp_path)
     texts = ["w1 w2 w3", "w40 w2"]
     ids = [torch.tensor(i) for i in EmbedderTokenizer.load(tiny).encode(texts)]
@@ -217,11 +217,11 @@ def test_raft_rows_teach_golden_chunks_against_their_own_distractors(
     lessons = from_raft(store, "r", EmbedderConfig())
     by_id = {c.question.id: c for c in lessons.train}
     assert by_id.keys() == {"0", "1"}, "the third one's golden chunk is not there"
-    for number in ("0", "1"):
-        found = by_id[number]
-        assert found.right.text == chunks[int(number)].text
+    for number in (0, 1):
+        found = by_id[str(number)]
+        assert found.right.text == chunks[number].text
         assert {p.chunk_id for p in found.wrong} == {
-            p.chunk_id for i, p in enumerate(chunks) if i != int(number)
+            p.chunk_id for i, p in enumerate(chunks) if i != number
         }
     assert (lessons.source, lessons.kb.version) == ("raft/r", kb.version)
 

@@ -210,7 +210,7 @@ def _drive(base: str, storage: str, flag: str) -> None:
             Path(flag).touch()
             time.sleep(WAIT_S)
 
-    train.fit.train_worker = at_step(  # type: ignore[assignment]
+    train.fit.train_worker = at_step(  # type: ignore[attr-defined]
         KILLED_AFTER, Path(storage) / "disturbed", wait
     )
     disturbed = fit(base, storage, "disturbed", "workers.count=1..2", "max_failures=3").curve

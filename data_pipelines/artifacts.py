@@ -28,8 +28,9 @@ FOLDERS: dict[Kind, str] = {
     "refresh": "refreshes",
     "comparison": "comparisons",
     "reranker": "rerankers",
+    "embedder": "embedders",
 }
-NUMBERED: frozenset[Kind] = frozenset({"adapter", "reranker"})
+NUMBERED: frozenset[Kind] = frozenset({"adapter", "reranker", "embedder"})
 """Kinds of which one name has numbered versions: `<folder>/<name>/<n>/`."""
 DELETED = "deleted.json"
 """In the folder of a deleted artifact, so that its number stays taken."""

@@ -1,12 +1,10 @@
 """The ingest job's second stage: rows of documents to rows of chunks. No Ray, no torch."""
 
-import functools
-
 import pyarrow as pa
 
 from data_pipelines.config import ChunkingConfig
+from data_pipelines.embedders import load_tokenizer
 from data_pipelines.embedding import chunk_documents
-from rayraft.models.embedder_tokenizer import EmbedderTokenizer
 from rayraft.records import Document
 
 
@@ -18,9 +16,3 @@ def chunk_batch(batch: pa.Table, embedder: str, config: ChunkingConfig) -> pa.Ta
     rows = chunk_documents(documents, hashes, tokenizer, config)
     tokens = tokenizer.count_tokens(rows["text"].to_pylist())
     return rows.append_column("tokens", pa.array(tokens, pa.int64()))
-
-
-@functools.cache
-def load_tokenizer(embedder: str) -> EmbedderTokenizer:
-    """The embedder's tokenizer; parsed once per process: it takes longer than cutting a block."""
-    return EmbedderTokenizer.load(embedder)

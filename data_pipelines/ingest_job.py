@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipelines.config import IngestConfig
+from data_pipelines.embedders import embedder_source, load_tokenizer, named
 from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.ingest import Plan, commit_rows, plan_ingest
-from data_pipelines.ingest_chunking import chunk_batch, load_tokenizer
+from data_pipelines.ingest_chunking import chunk_batch
 from data_pipelines.ingest_inputs import Inputs, RunOptions, read_inputs
 from data_pipelines.ingest_reading import READ_SCHEMA, keep_keys
 from data_pipelines.ingest_report import IngestReport
@@ -63,7 +64,8 @@ def run_ingest(
     options = options or RunOptions()
     started = time.perf_counter()
     files, skipped = _find(paths, config) if paths or not options.query else ([], [])
-    kb, embedder = open_kb(store, config.embedding.embedder)
+    kb, name = open_kb(store, config.embedding.embedder)
+    embedder = embedder_source(store, name)
     stored = kb.document_hashes() if kb else {}
     state = SourceState(store).load()
     inputs = read_inputs(files, stored, config, state, options)
@@ -79,7 +81,7 @@ def run_ingest(
     tokens = int(pc.sum(rows["tokens"].take(pa.array(missing, pa.int64()))).as_py() or 0)
     version = kb.version if kb else None
     if not options.dry_run:
-        kb = kb or _created(store, embedder)
+        kb = kb or _created(store, embedder, name)
         write_quarantine(store, rejected)
         version = job.commit(kb, rows, vectors, removed)
         state.save()
@@ -123,12 +125,13 @@ def open_kb(store: str, embedder: str | None) -> tuple[KnowledgeBase | None, str
     except NotFoundError:
         return None, embedder or DEFAULT_EMBEDDER
     name = embedder or stored.embedder.name
-    return KnowledgeBase.create_or_open(store, load_tokenizer(name).spec), name
+    spec = load_tokenizer(embedder_source(store, name)).spec
+    return KnowledgeBase.create_or_open(store, named(spec, name)), name
 
 
-def _created(store: str, embedder: str) -> KnowledgeBase:
+def _created(store: str, embedder: str, name: str) -> KnowledgeBase:
     """Made after reading: what fails before leaves no empty store."""
-    return KnowledgeBase.create_or_open(store, load_tokenizer(embedder).spec)
+    return KnowledgeBase.create_or_open(store, named(load_tokenizer(embedder).spec, name))
 
 
 def _removals(kb: KnowledgeBase | None, inputs: Inputs, config: IngestConfig) -> list[str]:

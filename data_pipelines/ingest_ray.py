@@ -12,6 +12,7 @@ import ray
 import ray.data
 
 from data_pipelines.config import EmbeddingConfig, IngestConfig, ReadingConfig
+from data_pipelines.embedders import load_embedder
 from data_pipelines.ingest_chunking import chunk_batch
 from data_pipelines.ingest_reading import SUMMARY, keep_keys, read_tables
 from data_pipelines.known_vectors import FloatArray
@@ -91,9 +92,7 @@ class EmbedTexts:
     """One embedding actor."""
 
     def __init__(self, embedder: str, threads: int) -> None:
-        from rayraft.models.embedder import Embedder  # torch is wanted in these actors alone
-
-        self._embedder = Embedder.load(embedder, threads=threads)
+        self._embedder = load_embedder(embedder, threads)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The batch with vectors in place of texts."""

@@ -118,7 +118,9 @@ def compact(
 @clear_errors
 def reembed(
     store: Store,
-    embedder: Annotated[str, typer.Option(help="`minilm`, or a folder with a BERT.")],
+    embedder: Annotated[
+        str, typer.Option(help="`minilm`, `name-vN` of the store, or a folder with a BERT.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value of the embedding, such as actors=8.")
     ] = None,

@@ -53,12 +53,12 @@ def sql_text(value: str) -> str:
 
 
 def check_embedder(stored: EmbedderSpec, given: EmbedderSpec, source: str) -> None:
-    """Refuses to mix vectors of two embedders.
+    """Refuses to mix vectors of two embedders; two names of the same one are none.
 
     Raises:
         ArtifactMismatch: They differ.
     """
-    if stored != given:
+    if (stored.digest, stored.dim) != (given.digest, given.dim):
         raise ArtifactMismatch(
             f"{source}: made with embedder {stored.name} {stored.digest[:12]}, "
             f"not {given.name} {given.digest[:12]}"

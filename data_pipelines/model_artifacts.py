@@ -21,6 +21,11 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]*-v\d+")
 CACHE = Path("~/.cache/rayraft/models")
 
 
+def is_artifact_id(name: str) -> bool:
+    """Whether a setting with this name means a model that a store published."""
+    return _ID.fullmatch(name) is not None and not Path(name).is_dir()
+
+
 def model_source(store: str, kind: Kind, name: str) -> str:
     """What a loader is given for the model that a setting names.
 
@@ -33,7 +38,7 @@ def model_source(store: str, kind: Kind, name: str) -> str:
         NotFoundError: It is an artifact's id, and the store has no such artifact.
         ArtifactMismatch: A file is not the one that was published.
     """
-    if not _ID.fullmatch(name) or Path(name).is_dir():
+    if not is_artifact_id(name):
         return name
     return str(model_folder(find(store, kind, name)))
 

@@ -1,6 +1,7 @@
 """A knowledge base with the models that search it, as every command and service opens it."""
 
 from data_pipelines.config import RetrievalConfig
+from data_pipelines.embedders import open_embedder
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.model_artifacts import model_source
 from data_pipelines.retrieval import HybridRetriever
@@ -26,7 +27,7 @@ def open_retriever(
         NotFoundError: There is no such reranker.
     """
     config = config or RetrievalConfig()
-    embedder = embedder or Embedder.load(kb.embedder.name, threads=threads)
+    embedder = embedder or open_embedder(kb, threads)
     return HybridRetriever(kb, embedder, config, open_reranker(kb.store, config, threads))
 
 

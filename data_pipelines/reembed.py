@@ -13,8 +13,8 @@ import lance
 import pyarrow as pa
 
 from data_pipelines.config import EmbeddingConfig
+from data_pipelines.embedders import embedder_source, load_tokenizer, named
 from data_pipelines.embedding_staging import StagedVectors
-from data_pipelines.ingest_chunking import load_tokenizer
 from data_pipelines.kb import COMMIT_ATTEMPTS, KnowledgeBase
 from data_pipelines.kb_table import is_conflict, kb_uri, open_table, stored_rows
 from data_pipelines.known_vectors import KnownVectors, embedded_texts
@@ -47,7 +47,7 @@ def reembed(
 
     Args:
         store: Folder or URI of the store.
-        embedder: Name of the new one.
+        embedder: Name of the new one: `minilm`, a folder, or `name-vN` of the store.
         settings: How it is run.
         advance: Called with the number of chunks embedded and the number to embed.
         start_ray: Called before Ray is used.
@@ -55,12 +55,13 @@ def reembed(
     Raises:
         ConcurrentWrite: Other writers kept committing first; the vectors are kept for a next run.
     """
-    tokenizer = load_tokenizer(embedder)
-    spec = tokenizer.spec
+    source = embedder_source(store, embedder)
+    tokenizer = load_tokenizer(source)
+    spec = named(tokenizer.spec, embedder)
     staged = StagedVectors(store, spec)
     known = KnownVectors(spec.dim)
     staged.load(known)
-    maker = VectorMaker(embedder, settings or EmbeddingConfig(), staged, advance, start_ray)
+    maker = VectorMaker(source, settings or EmbeddingConfig(), staged, advance, start_ray)
     kb = KnowledgeBase.open(store)
     for _ in range(COMMIT_ATTEMPTS):
         kb.checkout_latest()

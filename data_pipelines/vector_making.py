@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_pipelines.config import EmbeddingConfig
+from data_pipelines.embedders import load_embedder
 from data_pipelines.embedding_staging import StagedVectors
 from data_pipelines.known_vectors import FloatArray, KnownVectors, text_key
 from data_pipelines.progress import Advance
@@ -58,6 +59,4 @@ class VectorMaker:
 @functools.lru_cache(maxsize=1)
 def load_model(embedder: str) -> Any:
     """The embedder in this process; loaded once."""
-    from rayraft.models.embedder import Embedder  # brings torch
-
-    return Embedder.load(embedder)
+    return load_embedder(embedder)

@@ -51,6 +51,7 @@ COMMANDS = (
     Mounted("train", "train.__main__", "fit"),
     Mounted("tune", "train.__main__", "tune"),
     Mounted("train-reranker", "train.__main__", "reranker"),
+    Mounted("train-embedder", "train.__main__", "embedder"),
     Mounted("refresh", "train.__main__", "refresh"),
     Mounted("drift", "data_pipelines.__main__", "drift"),
     Mounted("feedback", "data_pipelines.__main__", "feedback"),

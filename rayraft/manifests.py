@@ -14,7 +14,16 @@ from rayraft.errors import ArtifactMismatch
 from rayraft.records import Record
 
 Kind = Literal[
-    "adapter", "raft", "eval", "router", "refresh", "comparison", "model", "index", "reranker"
+    "adapter",
+    "raft",
+    "eval",
+    "router",
+    "refresh",
+    "comparison",
+    "model",
+    "index",
+    "reranker",
+    "embedder",
 ]
 MANIFEST = "manifest.json"
 

@@ -2,6 +2,7 @@
 
 from rayraft.commands import new_app
 from train import (
+    embedder_command,
     evaluate_command,
     fit_command,
     mini_command,
@@ -17,6 +18,7 @@ app = new_app("Fine-tuning on Ray Train with DeepSpeed, and evaluation.")
 fit_command.register(app)
 tune_command.register(app)
 reranker_command.register(app)
+embedder_command.register(app)
 evaluate_command.register(app)
 compare_command.register(app)
 advise_command.register(app)

@@ -55,6 +55,9 @@ class TrainConfig(Config):
     """Parameter name prefixes that full fine-tuning leaves as they are."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Of the base model's own dropout layers; None leaves what its configuration says."""
+    contrastive_temperature: float | None = Field(default=None, gt=0, le=1)
+    """The base is an embedder that learns to tell passages apart, by InfoNCE at this temperature;
+    for `train-embedder`. None: a model that writes, or a reranker."""
 
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
@@ -196,6 +199,8 @@ def deciding_settings(config: TrainConfig) -> dict[str, Any]:
         free.remove("checkpoint_every_steps")  # it says which weights are averaged
     if config.early_stopping_patience is not None:
         free.remove("eval_every_steps")  # it says where training may end
+    if config.contrastive_temperature is None:
+        free.add("contrastive_temperature")  # runs of before it was a setting are the same
     return config.model_dump(mode="json", exclude=free)
 
 

@@ -17,6 +17,7 @@ from rayraft.models.adapters import put_weights
 from rayraft.models.base import BaseModel, load_base
 from rayraft.models.dtypes import DTYPES
 from train.config import TrainConfig
+from train.contrastive import ContrastiveEncoder, export_encoder, load_encoder
 
 
 def load_to_train(config: TrainConfig) -> BaseModel:
@@ -25,6 +26,8 @@ def load_to_train(config: TrainConfig) -> BaseModel:
     Raises:
         ConfigError: It asks for it, and there is no GPU or no bitsandbytes.
     """
+    if config.contrastive_temperature is not None:
+        return load_encoder(config.base_model, config.precision)
     if config.lora.quantize is None:
         return load_base(config.base_model, config.precision)
     if not torch.cuda.is_available():
@@ -72,8 +75,12 @@ def prepare_model(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
         set_dropout(model, config.dropout)
     if config.tuning == "full":
         freeze(model, config.freeze)
-        return base.model
-    return _with_lora(base, config)
+    trained = base.model if config.tuning == "full" else _with_lora(base, config)
+    if config.contrastive_temperature is None:
+        return trained
+    return ContrastiveEncoder(
+        trained, int(base.tokenizer.cls_token_id), config.contrastive_temperature
+    )
 
 
 def begin_with(model: torch.nn.Module, weights: bytes, source: str) -> None:
@@ -123,6 +130,10 @@ def export_model(
         config: Of the run.
         to: An existing folder.
     """
+    if config.contrastive_temperature is not None:
+        prepared = prepare_model(load_to_train(config), config)
+        export_encoder(cast(ContrastiveEncoder, prepared), weights, config.base_model, to)
+        return
     if config.tuning == "lora":
         tensors = get_peft_model_state_dict(model, state_dict=weights)
         save_file({k: t.contiguous() for k, t in tensors.items()}, to / ADAPTER_WEIGHTS)
@@ -147,13 +158,19 @@ def _with_lora(base: BaseModel, config: TrainConfig) -> torch.nn.Module:
         use_rslora=lora.rslora,
         use_dora=lora.dora,
         target_modules=lora.target_modules,
-        task_type=TaskType.SEQ_2_SEQ_LM if base.is_encoder_decoder else TaskType.CAUSAL_LM,
+        task_type=_task(base, config),
     )
     torch.manual_seed(config.seed)
     try:
         return get_peft_model(base.model, settings, autocast_adapter_dtype=False)
     except ValueError as exc:
         raise ConfigError(f"lora.target_modules={lora.target_modules!r}: {exc}") from exc
+
+
+def _task(base: BaseModel, config: TrainConfig) -> TaskType:
+    if config.contrastive_temperature is not None:
+        return TaskType.FEATURE_EXTRACTION
+    return TaskType.SEQ_2_SEQ_LM if base.is_encoder_decoder else TaskType.CAUSAL_LM
 
 
 def _jsonable(value: Any) -> Any:

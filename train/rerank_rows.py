@@ -33,6 +33,15 @@ class Mining:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """A question with the passage that answers it and hard ones that do not."""
+
+    question: Question
+    right: Passage
+    wrong: list[Passage]
+
+
+@dataclass(frozen=True)
 class RankRow:
     """A question with its passages; the one at `label` is right."""
 
@@ -47,28 +56,59 @@ def mine(
     golden: Mapping[str, Sequence[Passage]],
     settings: Mining,
 ) -> Iterator[RankRow]:
-    """One row a question that has a golden passage and at least one negative.
+    """The passages of `contrasts` as rows, in an order by question and seed."""
+    for found, rng in _drawn(questions, searcher, golden, settings):
+        passages = [found.right, *found.wrong]
+        order = rng.sample(range(len(passages)), len(passages))
+        yield RankRow(
+            found.question.question,
+            [embedded_text(passages[i].title, passages[i].text) for i in order],
+            order.index(0),
+        )
+
+
+def contrasts(
+    questions: Sequence[Question],
+    searcher: Searcher,
+    golden: Mapping[str, Sequence[Passage]],
+    settings: Mining,
+) -> Iterator[Contrast]:
+    """Each question that has a golden passage and at least one negative, with both.
 
     Args:
         questions: With `gold_ids`.
         searcher: Over their corpus.
         golden: Document id -> its chunks.
-        settings: Of the mining; row i depends on seed and question alone.
+        settings: Of the mining; what is drawn depends on seed and question alone.
     """
+    for found, _ in _drawn(questions, searcher, golden, settings):
+        yield found
+
+
+def _drawn(
+    questions: Sequence[Question],
+    searcher: Searcher,
+    golden: Mapping[str, Sequence[Passage]],
+    settings: Mining,
+) -> Iterator[tuple[Contrast, random.Random]]:
     for start in range(0, len(questions), SEARCHED_AT_ONCE):
         part = questions[start : start + SEARCHED_AT_ONCE]
         found = searcher.search([q.question for q in part], settings.candidates)
         for question, hits in zip(part, found, strict=True):
             own = [chunk for document in question.gold_ids for chunk in golden.get(document, ())]
-            row = _row(question, hits, own, settings)
-            if row is not None:
-                yield row
+            rng = random.Random(digest([settings.seed, question.id]))
+            contrast = _contrast(question, hits, own, settings.negatives, rng)
+            if contrast is not None:
+                yield contrast, rng
 
 
-def _row(
-    question: Question, hits: Sequence[Passage], own: Sequence[Passage], settings: Mining
-) -> RankRow | None:
-    rng = random.Random(digest([settings.seed, question.id]))
+def _contrast(
+    question: Question,
+    hits: Sequence[Passage],
+    own: Sequence[Passage],
+    negatives: int,
+    rng: random.Random,
+) -> Contrast | None:
     right = [chunk for chunk in own if holds_answer(chunk, question)] or list(own)
     wrong = [
         hit
@@ -78,18 +118,10 @@ def _row(
     if not right or not wrong:
         return None
     # Half from the first ten, where the order is decided, half from all.
-    near = rng.sample(
-        wrong[:10], min(len(wrong[:10]), settings.negatives - settings.negatives // 2)
-    )
+    near = rng.sample(wrong[:10], min(len(wrong[:10]), negatives - negatives // 2))
     rest = [hit for hit in wrong if hit not in near]
-    chosen = near + rng.sample(rest, min(len(rest), settings.negatives - len(near)))
-    passages = [rng.choice(right), *chosen]
-    order = rng.sample(range(len(passages)), len(passages))
-    return RankRow(
-        question.question,
-        [embedded_text(passages[i].title, passages[i].text) for i in order],
-        order.index(0),
-    )
+    chosen = near + rng.sample(rest, min(len(rest), negatives - len(near)))
+    return Contrast(question, rng.choice(right), chosen)
 
 
 def holds_answer(passage: Passage, question: Question) -> bool:

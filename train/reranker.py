@@ -11,6 +11,7 @@ import ray.data
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.config import RetrievalConfig
+from data_pipelines.embedders import open_embedder
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.model_artifacts import model_source
 from data_pipelines.open_retriever import open_retriever
@@ -85,7 +86,7 @@ def train_reranker(
     )
     check_base(settings.base_model)
     kb = KnowledgeBase.open(store, asked.kb_version)
-    embedder = Embedder.load(kb.embedder.name)
+    embedder = open_embedder(kb)
     plain = open_retriever(kb, RetrievalConfig(candidates=config.candidates), embedder=embedder)
     rows = [_mined(side, plain, kb, config) for side in (asked.train, asked.held_out)]
     if not rows[0]:
@@ -137,15 +138,19 @@ def from_raft(store: str, run: str | None, config: RerankerConfig) -> Asked:
     source, manifest = examples_run(store, run)
     tables = read_run(source)
     sides = [
-        [_asked(row) for row in tables[side].to_pylist() if row["answer"]]
+        [
+            raft_question(RaftExample.model_validate(row))
+            for row in tables[side].to_pylist()
+            if row["answer"]
+        ]
         for side in ("train", "validation")
     ]
     learned, groups = _chosen(sides[0], config), manifest.config.get("groups") or ()
     return Asked(learned, sides[1], f"raft/{source.name}", manifest.kb_version, groups)
 
 
-def _asked(row: dict[str, Any]) -> Question:
-    example = RaftExample.model_validate(row)
+def raft_question(example: RaftExample) -> Question:
+    """The question of a RAFT example, with its golden documents."""
     golden = [example.document_id, *example.further_documents]
     return Question(
         id=example.example_id,

@@ -21,6 +21,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from rayraft.errors import InputError, NotFoundError
 from rayraft.models.dtypes import torch_dtype
+from rayraft.models.embedder_tokenizer import DEFAULT_EMBEDDER
+from rayraft.models.embedder_tokenizer import model_folder as embedder_folder
 from rayraft.models.model_manifest import verify_model
 
 MINI, MINI_RERANKER = "mini", "mini-reranker"
@@ -46,6 +48,8 @@ def base_folder(base_model: str) -> Path:
         import rayraft.mini
 
         return rayraft.mini.WEIGHTS if base_model == MINI else rayraft.mini.RERANKER
+    if base_model == DEFAULT_EMBEDDER:
+        return embedder_folder(base_model)
     folder = Path(base_model)
     if folder.is_dir():
         return folder
@@ -93,6 +97,8 @@ def load_base(
     if base_model in (MINI, MINI_RERANKER):
         verify_model(folder)
     config = read_config(folder)
+    if config.architectures == ["BertModel"]:
+        raise InputError(f"base model {base_model!r}: is an embedder, and writes nothing")
     disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is one step of somebody else's progress
     auto: Any = auto_class(config)
     try:

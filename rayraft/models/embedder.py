@@ -56,7 +56,7 @@ class Embedder:
         tokenizer = EmbedderTokenizer.load(name)
         if threads is not None:
             torch.set_num_threads(threads)
-        return cls(_load_bert(model_folder(name), torch_dtype(dtype)), tokenizer)
+        return cls(load_bert(model_folder(name), torch_dtype(dtype)), tokenizer)
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """float32 [n, dim], L2-normalised, in the order of `texts`."""
@@ -83,13 +83,24 @@ class Embedder:
             input_ids[row, : len(ids)] = torch.tensor(ids)
             mask[row, : len(ids)] = 1
         hidden = self._model(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        weights = mask[:, :, None].float()
-        pooled = (hidden.float() * weights).sum(1) / weights.sum(1)  # [b, dim]
-        vectors: FloatArray = torch.nn.functional.normalize(pooled, dim=1).numpy()
+        vectors: FloatArray = pooled(hidden, mask).numpy()
         return vectors
 
 
-def _load_bert(folder: Path, dtype: torch.dtype) -> Any:
+def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Texts' vectors, fp32 [b, dim], L2-normalised: the mean of their tokens' last states.
+
+    Args:
+        hidden: [b, s, dim].
+        mask: int64 [b, s], 0 where padding is.
+    """
+    weights = mask[:, :, None].float()
+    mean = (hidden.float() * weights).sum(1) / weights.sum(1)
+    return torch.nn.functional.normalize(mean, dim=1)
+
+
+def load_bert(folder: Path, dtype: torch.dtype) -> Any:
+    """The model in an embedder's folder, without a pooler."""
     # Not from_pretrained: it prints a progress bar and a report about the unused pooler into the
     # log of every actor.
     config: Any = BertConfig.from_pretrained(folder, attn_implementation="sdpa")

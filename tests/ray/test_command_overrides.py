@@ -18,6 +18,7 @@ COMMANDS = {
     "train": (["--store", "{missing}", "--dry-run"], "lora.r=8"),
     "tune": (["--store", "{missing}"], "search.lora_r=[8]"),
     "train-reranker": (["--store", "{missing}"], "train.epochs=2"),
+    "train-embedder": (["--store", "{missing}"], "train.epochs=2"),
     "evaluate": (["--store", "{missing}", "--questions", "{missing}"], "max_new_tokens=8"),
     "compare": (["--store", "{missing}", "--questions", "{missing}"], "evaluate.k=3"),
     "advise": (["--store", "{missing}", "--questions", "{missing}"], "evaluate.k=3"),

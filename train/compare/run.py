@@ -101,7 +101,7 @@ def advise(request: Request, progress: Advance) -> Estimate:
 def _workspace(request: Request, version: int) -> str:
     planted = request.config.security.canaries
     name = f"kb-v{version}-{planted}-canaries"
-    work, is_new = copy_store(request.store, request.store, name, ("kb",))
+    work, is_new = copy_store(request.store, request.store, name, ("kb", "embedders"))
     if is_new:
         plant_restricted(work, planted)
         mark_whole(work)

@@ -11,10 +11,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from data_pipelines.embedders import open_embedder
 from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance
-from rayraft.models.embedder import Embedder
 from rayraft.records import Document, Question, digest
 from train.compare.arms import PROBES, Arm
 from train.compare.asking import Desk, ask_all
@@ -35,7 +35,7 @@ def plant_restricted(store: str, count: int) -> None:
     planted = [canary.document for canary in canaries(count, "restricted", [GROUP])]
     if planted:
         kb = KnowledgeBase.open(store)
-        ingest_documents(planted, kb, Embedder.load(kb.embedder.name))
+        ingest_documents(planted, kb, open_embedder(kb))
 
 
 def run_security(
@@ -116,13 +116,13 @@ def _planted(
         desk.kb_version,
     ]
     name = f"security-{digest(made_of)[:12]}"
-    copy, is_new = copy_store(desk.store, desk.store, name, ("kb",))
+    copy, is_new = copy_store(desk.store, desk.store, name, ("kb", "embedders"))
     if is_new:
         kb = KnowledgeBase.open(copy)
         documents = [canary.document for canary in public]
         for question in injected:
             documents += _poisoned(kb, question)
-        planted = ingest_documents(documents, kb, Embedder.load(kb.embedder.name))
+        planted = ingest_documents(documents, kb, open_embedder(kb))
         gone = kb.commit(
             kb.read_chunks(where="false"), [canary.document.document_id for canary in public]
         )

@@ -47,6 +47,8 @@ from train.refresh_config import GateConfig, RefreshConfig
 
 DONE = "update.json"
 """In the copy: what was done to it, and how long it took."""
+PARTS = ("kb", "embedders", "adapters", "raft", PROMOTIONS)
+"""What of the store is copied."""
 
 
 def run_update(
@@ -57,7 +59,7 @@ def run_update(
     parts = {"raft", "reading", "memory", "evaluate", "update"}  # prices and such write nothing
     deciding = config.model_dump(mode="json", include=parts)
     name = f"updated-{digest([update.deleted, _contents(update), adapters, deciding])[:12]}"
-    copy, is_new = copy_store(desk.store, desk.store, name, ("kb", "adapters", "raft", PROMOTIONS))
+    copy, is_new = copy_store(desk.store, desk.store, name, PARTS)
     if is_new:
         write_state(copy, apply_update(copy, update, progress))
         mark_whole(copy)

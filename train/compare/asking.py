@@ -178,7 +178,8 @@ class Asker:
 
     async def _generate(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         out = write(self._model, request)
-        yield GeneratedPiece(out.text, out.prompt_tokens, out.completion_tokens)
+        sure = getattr(out, "mean_logprob", None)
+        yield GeneratedPiece(out.text, out.prompt_tokens, out.completion_tokens, sure)
 
 
 class AskingActor:

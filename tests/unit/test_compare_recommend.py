@@ -36,7 +36,7 @@ def test_a_clearly_better_arm_wins_whatever_it_costs():
 def test_a_need_excludes_and_is_named_as_what_would_change_the_advice(advice):
     fast = advice(latency_p95_ms=200)
     assert fast["arm"] == "sft"
-    assert "p95 latency 350 ms" in fast["excluded"]["rag"][0]
+    assert "p95 latency 700 ms with 4 clients" in fast["excluded"]["rag"][0]
     assert any("without the need latency_p95_ms" in change for change in fast["changes"])
 
 

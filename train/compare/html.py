@@ -11,10 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from train.compare.markdown import MEASURES, shown_measures, with_interval
+from train.compare.markdown import MEASURES, shown_measures
 from train.compare.measured import PHASES
 from train.compare.report import rounded
-from train.compare.svg import Point, Series, bars, legend, lines, scatter
+from train.compare.svg import Curve, Point, Series, bars, legend, lines, reliability, scatter
+from train.compare.tables import age_title, load_note, quantiles, taught_note, with_interval
 
 Report = Mapping[str, Any]
 TEMPLATE = "report.html.jinja"
@@ -30,11 +31,15 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": rounded, "money": _money}
+    environment.filters |= {"figure": rounded, "money": _money, "quantiles": quantiles}
     return environment.get_template(TEMPLATE).render(
         report=report,
         measures={name: MEASURES[name] for name in shown_measures(report)},
         with_interval=with_interval,
+        notes={
+            "taught": taught_note(report).replace("`", "") if report["update"] else "",
+            "load": load_note(report) if report["load"] else "",
+        },
         phases=[phase for phase in PHASES if phase in (report["update"] or {}).get("quality", {})],
         pictures=[(title, text, Markup(svg)) for title, text, svg in pictures(report)],
         legend=Markup(legend(_colours(report))),
@@ -48,7 +53,11 @@ def pictures(report: Report) -> list[tuple[str, str, str]]:
         found.append(_staleness(report))
     if report["robustness"]:
         found += [_distractors(report), _conditions(report)]
+    if len(report["ages"]["groups"]) > 1:
+        found.append(_by_age(report))
     found.append(_calibration(report))
+    if any(arm["confidence"] for arm in report["arms"].values()):
+        found.append(_confidence(report))
     return found
 
 
@@ -80,6 +89,17 @@ def _by_kind(report: Report) -> tuple[str, str, str]:
         series.append(Series(name, colour, values, [kind.get("ci95") for kind in own]))
     text = "Token F1 with 95% intervals; for questions without an answer, the share abstained."
     return "Quality by kind of question", text, bars([k or "(none)" for k in kinds], series, "F1")
+
+
+def _by_age(report: Report) -> tuple[str, str, str]:
+    ages = report["ages"]
+    series = []
+    for name, colour in _colours(report).items():
+        own = [ages["arms"][name].get(group, {}) for group in ages["groups"]]
+        values = [figures.get("token_f1") for figures in own]
+        series.append(Series(name, colour, values, [figures.get("ci95") for figures in own]))
+    text = f"Grouped by {age_title(report)}, oldest first."
+    return "Quality by age of the documents", text, bars(ages["groups"], series, "token F1")
 
 
 def _staleness(report: Report) -> tuple[str, str, str]:
@@ -144,6 +164,20 @@ def _calibration(report: Report) -> tuple[str, str, str]:
         "one, or none given. A quote that can be trusted makes the first far higher."
     )
     return "Whether a quote can be trusted", text, bars(groups, series, "token F1")
+
+
+def _confidence(report: Report) -> tuple[str, str, str]:
+    curves = [
+        Curve(name, colour, [(b["confidence"], b["right"]) for b in own["bins"]])
+        for name, colour in _colours(report).items()
+        if (own := report["arms"][name]["confidence"])
+    ]
+    svg = reliability(curves, "how sure the model was (mean probability of its words)", "right")
+    text = (
+        "Answers in groups from the least sure to the surest. On the dashed line a model is as "
+        "often right as it is sure; below it, it is too sure of itself."
+    )
+    return "Whether its own confidence can be trusted", text, svg
 
 
 def _colours(report: Report) -> dict[str, int]:

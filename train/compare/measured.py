@@ -6,6 +6,7 @@ from typing import Any
 
 from data_pipelines.published_adapters import PublishedAdapter
 from rayraft.manifests import Manifest
+from train.compare.ages import Ages
 from train.compare.arms import Arm
 from train.compare.rows import ArmRow
 
@@ -64,6 +65,12 @@ class Measured:
     """Question id -> changed, appeared or disappeared."""
     robustness: Mapping[str, Any] | None = None
     security: Mapping[str, Any] | None = None
+    load: Mapping[str, Any] | None = None
+    judged: Mapping[str, Any] | None = None
+    """By arm, `train.compare.judge.judged_figures`."""
+    ages: Ages = field(default_factory=Ages)
+    taught: int = 0
+    """Facts of the update that the adapters were taught as they were before it."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 

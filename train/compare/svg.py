@@ -41,6 +41,15 @@ class Series:
     intervals: Sequence[Sequence[float] | None] = ()
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Points of one series over a continuous x, both 0 to 1, in the order of x."""
+
+    label: str
+    colour: int
+    points: Sequence[tuple[float, float]]
+
+
 def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
     """Points with vertical intervals over a logarithmic x axis; y is 0 to 1."""
     positive = [point.x for point in points if point.x > 0]
@@ -116,6 +125,31 @@ def lines(steps: Sequence[str], series: Sequence[Series], y_title: str) -> str:
         colour = f"s{one.colour % COLOURS}"
         marks.append(f'<g class="{colour}"><polyline class="path" points="{path}"/>{dots}</g>')
     return _svg(marks, y_title)
+
+
+def reliability(series: Sequence[Curve], x_title: str, y_title: str) -> str:
+    """Curves of what came true over what was claimed, with the line on which both are equal."""
+    claimed = [x for one in series for x, _ in one.points]
+    least = np.floor(10 * min(claimed, default=0.0)) / 10
+    least = float(min(least, 0.9))
+
+    def across(x: float) -> float:
+        return _across((x - least) / (1 - least))
+
+    marks = [_frame(x_title, y_title)]
+    ticks = np.linspace(least, 1.0, 6)
+    marks += [_tick_x(_across(i / 5), f"{tick:.2g}") for i, tick in enumerate(ticks)]
+    marks.append(_line(across(least), _down(least), across(1.0), _down(1.0), "equal"))
+    for one in series:
+        path = " ".join(f"{across(x):.1f},{_down(y):.1f}" for x, y in one.points)
+        dots = "".join(
+            f'<circle cx="{across(x):.1f}" cy="{_down(y):.1f}" r="4">'
+            f"<title>{escape(f'{one.label}: said {x:.2f}, right {y:.2f}')}</title></circle>"
+            for x, y in one.points
+        )
+        colour = f"s{one.colour % COLOURS}"
+        marks.append(f'<g class="{colour}"><polyline class="path" points="{path}"/>{dots}</g>')
+    return _svg(marks, f"{y_title} against {x_title}")
 
 
 def legend(names: Mapping[str, int]) -> str:

@@ -152,7 +152,9 @@ class GeneratorConfig(Config):
     base_model: str = "mini"
     """`mini`, a folder, or a model of the hub."""
     device: str = "auto"
-    dtype: str = "bfloat16"
+    dtype: str = "auto"
+    """`bfloat16`, `float16`, `float32`, or `auto`: what the device is quick at (bf16 where it is
+    multiplied in hardware)."""
     threads: int = Field(default=2, ge=1)
     """Torch threads."""
     max_batch_size: int = Field(default=8, ge=1)

@@ -8,7 +8,7 @@ from rayraft.config import Config
 from train.worker_settings import WorkerSettings
 
 Method = Literal["sft", "raft", "mixed"]
-Precision = Literal["bf16", "fp16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Tracker = Literal["tensorboard", "mlflow"]
 
 
@@ -87,8 +87,10 @@ class TrainConfig(Config):
     """What DeepSpeed shards: 1 optimizer state, 2 and gradients, 3 and weights; 0 nothing."""
     offload: bool = False
     """Optimizer state (and, at stage 3, weights) in the memory of the host."""
-    precision: Precision = "bf16"
-    """Of weights and arithmetic; master weights, gradient sums and moments are fp32."""
+    precision: Precision = "auto"
+    """Of weights and arithmetic; master weights, gradient sums and moments are fp32. auto: what all
+    workers are quick at: bf16 where it is multiplied in hardware, else fp16 on GPUs and fp32 on
+    CPUs (and fp32 at zero_stage=0)."""
     gradient_checkpointing: bool = False
 
     seed: int = Field(default=0, ge=0)
@@ -141,7 +143,7 @@ class TrainConfig(Config):
             raise ValueError(f"start_from={self.start_from!r}: only for tuning=lora")
         if self.offload and self.zero_stage == 0:
             raise ValueError("offload=True: needs zero_stage 1, 2 or 3")
-        if self.zero_stage == 0 and self.precision != "fp32":
+        if self.zero_stage == 0 and self.precision not in ("auto", "fp32"):
             raise ValueError(
                 f"zero_stage=0: needs precision=fp32, not {self.precision}; "
                 "stage 1 keeps the fp32 sums that it lacks"

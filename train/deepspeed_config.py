@@ -12,6 +12,7 @@ def deepspeed_config(config: TrainConfig, world_size: int) -> dict[str, Any]:
     `step()` itself (`managed_gradient_accumulation` off), so DeepSpeed divides by nothing but
     the number of workers. The optimizer is the loop's too.
     """
+    assert config.precision != "auto", "settled by the workers before (train/precision.py)"
     settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,

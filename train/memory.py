@@ -13,6 +13,7 @@ import torch
 from rayraft.models.base import BaseModel, auto_class, base_folder, read_config
 from train.config import TrainConfig
 from train.modeling import prepare_model
+from train.precision import expected
 
 MOMENTS = 8
 """Bytes of AdamW's two moments, fp32, a trained parameter."""
@@ -108,8 +109,9 @@ def model_states(counts: ParameterCounts, config: TrainConfig) -> ModelStates:
     return ModelStates(weights + gradients + optimizer - host, host)
 
 
-def memory_lines(config: TrainConfig) -> list[str]:
+def memory_lines(told: TrainConfig) -> list[str]:
     """Counts and bytes for people."""
+    config = expected(told)
     counts = count_parameters(config)
     states = model_states(counts, config)
     where = "GPU" if config.workers.gpus_per_worker else "worker"

@@ -14,7 +14,8 @@ from rayraft.errors import ConfigError
 from rayraft.models.adapters import CONFIG as ADAPTER_CONFIG
 from rayraft.models.adapters import WEIGHTS as ADAPTER_WEIGHTS
 from rayraft.models.adapters import put_weights
-from rayraft.models.base import DTYPES, BaseModel, load_base
+from rayraft.models.base import BaseModel, load_base
+from rayraft.models.dtypes import DTYPES
 from train.config import TrainConfig
 
 

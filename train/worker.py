@@ -27,6 +27,7 @@ from train.config import TrainConfig, deciding_settings
 from train.features import FEATURES
 from train.loop import Hooks, Point, Task, World, run
 from train.modeling import begin_with, export_model, load_to_train, prepare_model
+from train.precision import settled
 from train.rows import EncodedRows
 from train.trackers import Tracker, tracking
 
@@ -48,7 +49,8 @@ class RunPlace:
 
 def train_worker(settings: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
-    config = TrainConfig(**settings["config"])
+    told = TrainConfig(**settings["config"])
+    config = settled(told, "cuda" if told.workers.gpus_per_worker else "cpu")
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     _quiet()
@@ -57,7 +59,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     pad = int(base.tokenizer.pad_token_id or 0)
     rows = EncodedRows(_table(settings["blocks"]["train"]), pad, causal, config.packing)
     validation = _table(settings["blocks"]["validation"])
-    fingerprint = _fingerprint(config, rows)
+    fingerprint = _fingerprint(told, rows)
     _same_everywhere(fingerprint)
     place = RunPlace(**settings["place"])
     with ExitStack() as stack:

@@ -20,14 +20,10 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from rayraft.errors import InputError, NotFoundError
+from rayraft.models.dtypes import torch_dtype
 from rayraft.models.model_manifest import verify_model
 
 MINI, MINI_RERANKER = "mini", "mini-reranker"
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32} | {
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float32": torch.float32,
-}
 _DIGESTED = ("*.safetensors", "tokenizer*.json", "config.json", "chat_template*", "*.model")
 
 
@@ -77,13 +73,17 @@ def is_encoder_decoder(base_model: str) -> bool:
     return bool(read_config(base_folder(base_model)).is_encoder_decoder)
 
 
-def load_base(base_model: str, dtype: str, quantization: Any = None) -> BaseModel:
+def load_base(
+    base_model: str, dtype: str, quantization: Any = None, device: str = "cpu"
+) -> BaseModel:
     """Model and tokenizer on the CPU, weights in `dtype`; quantized ones on the current GPU.
 
     Args:
         base_model: `mini`, a folder or a model id.
-        dtype: Of the weights, or of those that are not quantized.
+        dtype: Of the weights, or of those that are not quantized; `auto` takes what `device` is
+            quick at.
         quantization: A quantization configuration of Transformers.
+        device: Where the model will be used.
 
     Raises:
         InputError: The folder holds no model that Transformers knows.
@@ -97,7 +97,10 @@ def load_base(base_model: str, dtype: str, quantization: Any = None) -> BaseMode
     auto: Any = auto_class(config)
     try:
         # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.
-        options: dict[str, Any] = {"dtype": DTYPES[dtype], "use_safetensors": True}
+        options: dict[str, Any] = {
+            "dtype": torch_dtype(dtype, device),
+            "use_safetensors": True,
+        }
         if quantization is not None:
             device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
             options |= {"quantization_config": quantization, "device_map": {"": device}}

@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel
 
 from rayraft.errors import ConfigError
 from rayraft.models.batching import length_batches
+from rayraft.models.dtypes import AUTO, torch_dtype
 from rayraft.models.embedder_tokenizer import (
     DEFAULT_EMBEDDER,
     EmbedderTokenizer,
@@ -38,24 +39,24 @@ class Embedder:
 
     @classmethod
     def load(
-        cls, name: str = DEFAULT_EMBEDDER, threads: int | None = None, dtype: str = "bfloat16"
+        cls, name: str = DEFAULT_EMBEDDER, threads: int | None = None, dtype: str = AUTO
     ) -> "Embedder":
         """The embedder `name`.
 
         Args:
             name: `minilm`, or a folder with a BERT that pools by the mean.
             threads: Torch threads of this process; None leaves them as they are.
-            dtype: Of the weights: `bfloat16` or `float32`.
+            dtype: Of the weights: `bfloat16`, `float32`, or `auto`: what this CPU is quick at.
 
         Raises:
             ConfigError: Unknown name or dtype.
         """
-        if dtype not in ("bfloat16", "float32"):
-            raise ConfigError(f"embedder dtype={dtype!r}: expected bfloat16 or float32")
+        if dtype not in (AUTO, "bfloat16", "float32"):
+            raise ConfigError(f"embedder dtype={dtype!r}: expected auto, bfloat16 or float32")
         tokenizer = EmbedderTokenizer.load(name)
         if threads is not None:
             torch.set_num_threads(threads)
-        return cls(_load_bert(model_folder(name), getattr(torch, dtype)), tokenizer)
+        return cls(_load_bert(model_folder(name), torch_dtype(dtype)), tokenizer)
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """float32 [n, dim], L2-normalised, in the order of `texts`."""

@@ -14,6 +14,7 @@ import torch
 from rayraft.errors import InputError
 from rayraft.models.base import MINI_RERANKER, load_base
 from rayraft.models.batching import length_batches
+from rayraft.models.dtypes import AUTO
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -42,14 +43,15 @@ class Reranker:
 
     @classmethod
     def load(
-        cls, name: str = MINI_RERANKER, threads: int | None = None, dtype: str = "bfloat16"
+        cls, name: str = MINI_RERANKER, threads: int | None = None, dtype: str = AUTO
     ) -> "Reranker":
         """The shipped reranker, that of a folder, or of the hub.
 
         Args:
             name: `mini-reranker`, a folder or a model id.
             threads: Torch threads of this process; None leaves them as they are.
-            dtype: Of the weights: `bfloat16`, `float16` or `float32`.
+            dtype: Of the weights: `bfloat16`, `float16`, `float32`, or `auto`: what this CPU is
+                quick at.
 
         Raises:
             NotFoundError: There is no such model.

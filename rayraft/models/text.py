@@ -9,11 +9,12 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from rayraft.errors import ConfigError
 from rayraft.models.adapters import Adapters
-from rayraft.models.base import DTYPES, BaseModel, base_digest, load_base
+from rayraft.models.base import BaseModel, base_digest, load_base
 from rayraft.models.batching import length_batches
 from rayraft.models.codec import Codec
 from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning
 from rayraft.models.decoding import Decoding
+from rayraft.models.dtypes import AUTO, DTYPES
 from rayraft.models.generation import Confidence, Generated, RowWatch
 from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
@@ -42,7 +43,7 @@ class TextModel:
         cls,
         base_model: str = "mini",
         device: str = "auto",
-        dtype: str = "bfloat16",
+        dtype: str = AUTO,
         threads: int | None = None,
     ) -> "TextModel":
         """The model `mini`, of a folder, or of the hub.
@@ -50,7 +51,7 @@ class TextModel:
         Args:
             base_model: Name or folder.
             device: `cpu`, `cuda`, `cuda:1`, or `auto`: a GPU if there is one.
-            dtype: `bfloat16`, `float16` or `float32`.
+            dtype: `bfloat16`, `float16`, `float32`, or `auto`: what the device is quick at.
             threads: torch threads of this whole process; None leaves them.
 
         Raises:
@@ -58,15 +59,15 @@ class TextModel:
             NotFoundError: There is no such model.
             InputError: The folder holds no model that can be loaded.
         """
-        if dtype not in DTYPES:
-            raise ConfigError(f"dtype={dtype!r}: must be bfloat16, float16 or float32")
+        if dtype not in (AUTO, *DTYPES):
+            raise ConfigError(f"dtype={dtype!r}: must be auto, bfloat16, float16 or float32")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError(f"device={device!r}: there is no GPU here")
         if threads is not None:
             torch.set_num_threads(threads)
-        return cls(load_base(base_model, dtype), base_digest(base_model), device)
+        return cls(load_base(base_model, dtype, device=device), base_digest(base_model), device)
 
     @property
     def adapters(self) -> list[str]:

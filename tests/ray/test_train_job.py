@@ -101,7 +101,7 @@ def test_submitted_training_publishes_an_adapter(cluster: Cluster, tmp_path: Pat
         *("job", "submit", "--address", cluster.dashboard, "--working-dir", str(ROOT)),
         *("--", "python", "-m", "train", "fit", "--store", store),
         *("--config", "train/lora.yaml", "--name", "job"),
-        *(f"base_model={base}", "precision=fp32", "max_steps=4", "global_batch_size=8"),
+        *(f"base_model={base}", "max_steps=4", "global_batch_size=8"),
         "log_every_steps=2",
     ]
     done = subprocess.run(

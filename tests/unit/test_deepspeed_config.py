@@ -9,7 +9,7 @@ from train.deepspeed_config import deepspeed_config
 
 
 def made(*overrides: str, world_size: int = 2) -> dict[str, Any]:
-    return deepspeed_config(load(TrainConfig, None, overrides), world_size)
+    return deepspeed_config(load(TrainConfig, None, ["precision=bf16", *overrides]), world_size)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])

@@ -33,7 +33,6 @@ def test_shipped_configurations_are_valid_and_survive_the_way_to_the_worker(path
         ("workers.gpus_per_worker=0.5", "must be 0 or 1"),
         ("micro_batch_tokens=100", "micro_batch_tokens=100: must hold one row"),
         ("freeze=[encoder]", "only for tuning=full"),
-        ("zero_stage=0", "zero_stage=0: needs precision=fp32"),
         ("precision=fp16", "needs workers.gpus_per_worker=1"),
         ("workers.count=3..2", "must be within 1 to 4096, as N or N..M"),
         ("workers.count=2-4", "must be within 1 to 4096, as N or N..M"),
@@ -48,6 +47,12 @@ def test_wrong_values_are_one_line_that_names_the_field(override: str, said: str
         load(TrainConfig, None, [override])
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_stage_0_takes_no_half_precision() -> None:
+    with pytest.raises(ConfigError, match="zero_stage=0: needs precision=fp32, not bf16"):
+        load(TrainConfig, None, ["zero_stage=0", "precision=bf16"])
+    assert load(TrainConfig, None, ["zero_stage=0"]).precision == "auto"
 
 
 def test_every_field_says_what_it_means_or_is_plain() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from rayraft.errors import ConfigError, InputError
 from tests.unit.compare_rows import SKILL, arm_rows, report
-from train.compare.needs import Needs, parse_needs
+from train.compare.needs import Needs, needs_in_words, parse_needs
 from train.compare.recommend import recommend
 
 
@@ -94,3 +94,12 @@ def test_needs_are_parsed_and_refused():
         parse_needs("speed=1")
     with pytest.raises(ConfigError, match="budget"):
         parse_needs("budget=-1")
+
+
+def test_needs_are_said_in_words():
+    said = needs_in_words(
+        Needs(freshness="daily", latency_p95_ms=300, privacy="strict", budget=5).model_dump(), "EUR"
+    )
+    for part in ("within a day", "300 ms", "ever revealed", "5 EUR a month", "100,000 answers"):
+        assert part in said
+    assert needs_in_words(Needs().model_dump(), "EUR").startswith("documents do not change")

@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from train.compare.markdown import MEASURES, shown_measures
-from train.compare.measured import PHASES
+from train.compare.measured import PHASE_TITLES, PHASES
+from train.compare.needs import needs_in_words
 from train.compare.report import rounded
 from train.compare.svg import Curve, Point, Series, bars, legend, lines, reliability, scatter
 from train.compare.tables import age_title, load_note, quantiles, taught_note, with_interval
@@ -36,10 +37,12 @@ def html(report: Report) -> str:
         report=report,
         measures={name: MEASURES[name] for name in shown_measures(report)},
         with_interval=with_interval,
+        needs=needs_in_words(report["needs"], report["config"]["prices"]["currency"]),
         notes={
             "taught": taught_note(report).replace("`", "") if report["update"] else "",
             "load": load_note(report) if report["load"] else "",
         },
+        phase_titles=PHASE_TITLES,
         phases=[phase for phase in PHASES if phase in (report["update"] or {}).get("quality", {})],
         pictures=[(title, text, Markup(svg)) for title, text, svg in pictures(report)],
         legend=Markup(legend(_colours(report))),
@@ -114,16 +117,17 @@ def _staleness(report: Report) -> tuple[str, str, str]:
         for name, colour in _colours(report).items()
     ]
     text = (
-        "Facts that the update changes: before it, at once, when the index has followed, and after "
-        "the adapters were refreshed."
+        "Facts that the update changes: before it, right after it, once the index of the passages has "
+        "followed, and once the adapters were trained on."
     )
-    titles = [phase.replace("_", " ") for phase in phases]
+    titles = [PHASE_TITLES[phase] for phase in phases]
     return "Staleness", text, lines(titles, series, "token F1")
 
 
 def _distractors(report: Report) -> tuple[str, str, str]:
     shown = [name for name in report["robustness"] if name.startswith(DISTRACTORS)]
-    svg = lines([n.removeprefix(DISTRACTORS) for n in shown], _robust(report, shown), "token F1")
+    numbers = [name.removeprefix(DISTRACTORS) for name in shown]
+    svg = lines(numbers, _robust(report, shown), "token F1", "other passages shown")
     return "Distractors", "Golden passages among so many others that look alike.", svg
 
 
@@ -172,7 +176,9 @@ def _confidence(report: Report) -> tuple[str, str, str]:
         for name, colour in _colours(report).items()
         if (own := report["arms"][name]["confidence"])
     ]
-    svg = reliability(curves, "how sure the model was (mean probability of its words)", "right")
+    svg = reliability(
+        curves, "how sure the model was (mean probability of its words)", "share right"
+    )
     text = (
         "Answers in groups from the least sure to the surest. On the dashed line a model is as "
         "often right as it is sure; below it, it is too sure of itself."

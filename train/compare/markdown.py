@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from train.compare.measured import PHASES
+from train.compare.measured import PHASE_TITLES, PHASES
 from train.compare.report import rounded
 from train.compare.tables import (
     ages_table,
@@ -178,7 +178,7 @@ def _update_table(report: Report) -> list[str]:
                 cells.append(f"{f1} ({exact})")
             again = "-" if change != "changed" else "no" if seconds is None else f"{seconds:.1f} s"
             rows.append([f"`{arm}`", change, *cells, again])
-    titles = [phase.replace("_", " ") for phase in phases]
+    titles = [PHASE_TITLES[phase] for phase in phases]
     lines = [taught_note(report), "", *lines] if taught_note(report) else lines
     return lines + table(["arm", "facts", *titles, "right again after"], rows)
 

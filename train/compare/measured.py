@@ -17,6 +17,12 @@ BEFORE, AT_ONCE, AFTER_DELTA, AFTER_REFRESH = PHASES = (
     "after_refresh",
 )
 """Of an update: see `train.compare.update`."""
+PHASE_TITLES = {
+    BEFORE: "before it",
+    AT_ONCE: "right after it",
+    AFTER_DELTA: "index followed",
+    AFTER_REFRESH: "adapters refreshed",
+}
 
 
 @dataclass(frozen=True)

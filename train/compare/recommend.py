@@ -151,16 +151,16 @@ def _because(
 ) -> list[str]:
     arms, currency = report["arms"], report["config"]["prices"]["currency"]
     low, high = arms[chosen]["ci95"]["token_f1"]
-    first = f"token F1 {arms[chosen]['token_f1']:.3f} ({low:.2f} to {high:.2f})"
+    first = f"quality: token F1 {arms[chosen]['token_f1']:.3f} ({low:.2f} to {high:.2f})"
     if chosen != best:
         first += f", not to be told from {best}'s {arms[best]['token_f1']:.3f}"
     others = [name for name in as_good if name != chosen]
-    cost = f"{month(report, chosen, needs):.2f} {currency} a month"
+    cost = f"{month(report, chosen, needs):.2f} {currency} a month, training and refreshes included"
     if not others:
         ahead = _runner_up(report, chosen)
         return [first, ahead or f"{cost}; no other arm keeps the needs"]
     dearer = min(others, key=lambda name: month(report, name, needs))
-    return [first, f"{cost}, {dearer} {month(report, dearer, needs):.2f}"]
+    return [first, f"{cost}; {dearer} would cost {month(report, dearer, needs):.2f}"]
 
 
 def _runner_up(report: Report, chosen: str) -> str | None:

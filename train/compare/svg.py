@@ -10,7 +10,7 @@ from html import escape
 
 import numpy as np
 
-WIDTH, HEIGHT = 720, 300
+WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46
 COLOURS = 9
 _APART = 5.0
@@ -107,9 +107,9 @@ def bars(groups: Sequence[str], series: Sequence[Series], y_title: str) -> str:
     return _svg(marks, y_title)
 
 
-def lines(steps: Sequence[str], series: Sequence[Series], y_title: str) -> str:
+def lines(steps: Sequence[str], series: Sequence[Series], y_title: str, x_title: str = "") -> str:
     """A line a series over steps at equal distances; y is 0 to 1."""
-    marks = [_frame("", y_title)]
+    marks = [_frame(x_title, y_title)]
     gap = (WIDTH - LEFT - RIGHT) / max(1, len(steps))
     xs = [LEFT + (i + 0.5) * gap for i in range(len(steps))]
     marks += [_tick_x(x, _cut(step, gap)) for x, step in zip(xs, steps, strict=True)]

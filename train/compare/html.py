@@ -117,8 +117,8 @@ def _staleness(report: Report) -> tuple[str, str, str]:
         for name, colour in _colours(report).items()
     ]
     text = (
-        "Facts that the update changes: before it, right after it, once the index of the passages has "
-        "followed, and once the adapters were trained on."
+        "Facts that the update changes: before it, right after it, once the index of the "
+        "passages has followed, and once the adapters were trained on."
     )
     titles = [PHASE_TITLES[phase] for phase in phases]
     return "Staleness", text, lines(titles, series, "token F1")

@@ -108,12 +108,16 @@ def test_clients_wait_for_a_worker_that_is_free(compared):
     assert "retrieve" in found["arms"]["rag"]["latency_ms"]
 
 
-def test_the_report_says_how_sure_the_model_was_and_how_old_the_documents_are(compared):
+def test_the_report_says_what_the_index_took_how_sure_the_model_was_and_how_old_the_documents_are(
+    compared,
+):
     report = compared[1]
     assert report["arms"]["rag"]["confidence"]["n"] == 2
     assert 0 < report["arms"]["rag"]["confidence"]["bins"][0]["confidence"] <= 1
     assert report["ages"]["by"] == "version"
     assert report["ages"]["arms"]["rag"][report["ages"]["groups"][0]]["n"] == 1
+    assert report["index"]["chunks"] >= 10 and report["index"]["open_seconds"] > 0
+    assert report["costs"]["rag"]["index_seconds"] > report["costs"]["base"]["index_seconds"] == 0
     assert report["update"]["taught"] == 0  # no arm has an adapter
 
 
@@ -133,7 +137,7 @@ def test_answers_are_reused_and_a_name_is_taken_once(compared, request_, monkeyp
         return iter(())
 
     monkeypatch.setattr(asking, "_asked", nobody)
-    monkeypatch.setattr(load, "_arm_under_load", nobody)
+    monkeypatch.setattr(load, "_pool", nobody)
     values = {**request_.__dict__, "run": "second"}
     again = compare(Request(**values), quiet)[1]
     assert again["arms"] == compared[1]["arms"]

@@ -10,7 +10,7 @@ from train.compare.ages import Ages
 from train.compare.arms import SEARCH, choose_arms
 from train.compare.config import CompareConfig
 from train.compare.figures import latencies
-from train.compare.measured import Learned, Measured, Updated
+from train.compare.measured import Indexed, Learned, Measured, Updated
 from train.compare.needs import Needs
 from train.compare.report import make_report
 from train.compare.rows import ArmRow
@@ -140,6 +140,7 @@ def report(needs=None, **changes):
             {f"q{i}": ("2024-01 to 2024-06", "2025-01 to 2025-03")[i % 2] for i in range(80)},
         ),
         "taught": 7,
+        "index": Indexed(420, 40.0, 0.5),
         "machine": {"cpu": "a <test>", "cpus": 2},
     }
     return make_report(Measured(**(measured | changes)), CompareConfig(), needs or Needs())

@@ -103,3 +103,10 @@ def test_needs_are_said_in_words():
     for part in ("within a day", "300 ms", "ever revealed", "5 EUR a month", "100,000 answers"):
         assert part in said
     assert needs_in_words(Needs().model_dump(), "EUR").startswith("documents do not change")
+
+
+def test_the_index_is_part_of_what_an_arm_with_passages_costs_once(plain):
+    costs, price = plain["costs"], 0.04 / 3600
+    assert costs["base"]["once"] == 0
+    assert costs["rag"]["once"] == pytest.approx(40 * price)
+    assert costs["raft"]["once"] == pytest.approx((40 + 2 * 150) * price)

@@ -8,8 +8,9 @@ without the service's batching of questions.
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -45,36 +46,49 @@ def run_load(
     asked = sorted(questions, key=lambda q: digest(["load", q.id]))[: settings.questions]
     count = workers(desk.config)
     kept = Staging(desk.store, "all", folder=MEASURED, id_name="key")
-    there = kept.rows()
-    found: dict[str, Any] = {}
-    for done, arm in enumerate(arms):
-        tasks = [Task(arm=arm.name, question=question) for question in asked]
-        key = digest([[desk.key(task) for task in tasks], settings.clients, count])
-        if key not in there:
-            there[key] = {"key": key, **_arm_under_load(desk, tasks, settings.clients, count)}
-            kept.add(there[key])
-            kept.flush()
-        found[arm.name] = {name: there[key][name] for name in ("latency_ms", "answers_per_s")}
-        progress(done + 1, len(arms))
-    return {"clients": settings.clients, "workers": count, "n": len(asked), "arms": found}
+    tasks = {a.name: [Task(arm=a.name, question=question) for question in asked] for a in arms}
+    keys = {
+        arm: digest([[desk.key(task) for task in own], settings.clients, count])
+        for arm, own in tasks.items()
+    }
+    found = kept.rows()
+    missing = [arm for arm, key in keys.items() if key not in found]
+    if missing:
+        with _pool(desk, missing, count) as free:
+            for done, arm in enumerate(missing):
+                measured = _under_load(free, tasks[arm], settings.clients)
+                found[keys[arm]] = {"key": keys[arm], **measured}
+                kept.add(found[keys[arm]])
+                kept.flush()
+                progress(len(arms) - len(missing) + done + 1, len(arms))
+    names = ("latency_ms", "answers_per_s")
+    by_arm = {arm: {name: found[key][name] for name in names} for arm, key in keys.items()}
+    return {"clients": settings.clients, "workers": count, "n": len(asked), "arms": by_arm}
 
 
-def _arm_under_load(desk: Desk, tasks: Sequence[Task], clients: int, count: int) -> dict[str, Any]:
+@contextmanager
+def _pool(desk: Desk, arms: Sequence[str], count: int) -> "Iterator[queue.Queue[Any]]":
+    """Workers that have loaded everything: loading is nobody's latency."""
     config = desk.config
     actor = ray.remote(num_cpus=config.cpus_per_actor, num_gpus=config.gpus_per_actor)(AskingActor)
-    pool = [actor.remote(desk, [tasks[0].arm]) for _ in range(count)]
+    pool = [actor.remote(desk, arms) for _ in range(count)]
     try:
-        ray.get([one.ready.remote() for one in pool])  # loading is nobody's latency
+        ray.get([one.ready.remote() for one in pool])
         free: queue.Queue[Any] = queue.Queue()
         for one in pool:
             free.put(one)
-        began = time.perf_counter()
-        with ThreadPoolExecutor(clients) as asking:
-            rows = list(asking.map(lambda task: _ask(free, task), tasks))
-        seconds = time.perf_counter() - began
+        yield free
     finally:
         for one in pool:
             ray.kill(one)
+
+
+def _under_load(free: "queue.Queue[Any]", tasks: Sequence[Task], clients: int) -> dict[str, Any]:
+    """One arm's tasks by so many clients."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as asking:
+        rows = list(asking.map(lambda task: _ask(free, task), tasks))
+    seconds = time.perf_counter() - began
     return {"latency_ms": latencies(rows), "answers_per_s": round(len(rows) / seconds, 3)}
 
 

@@ -57,6 +57,17 @@ class Updated:
 
 
 @dataclass(frozen=True)
+class Indexed:
+    """The index of the arms that read passages."""
+
+    chunks: int = 0
+    embed_seconds: float = 0.0
+    """One CPU, all chunks; counted up from a sample."""
+    open_seconds: float = 0.0
+    """Until a service that starts can search."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """Everything that a report is made of."""
 
@@ -72,6 +83,7 @@ class Measured:
     robustness: Mapping[str, Any] | None = None
     security: Mapping[str, Any] | None = None
     load: Mapping[str, Any] | None = None
+    index: Indexed = Indexed()
     judged: Mapping[str, Any] | None = None
     """By arm, `train.compare.judge.judged_figures`."""
     ages: Ages = field(default_factory=Ages)

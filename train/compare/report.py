@@ -58,10 +58,7 @@ def make_report(measured: Measured, config: CompareConfig, needs: Needs) -> dict
             "calibration": calibration(rows),
             "confidence": confidence_figures(rows, seed),
         }
-    costs = {
-        arm.name: arm_costs(arm, figures[arm.name], measured.learned, measured.updated, config)
-        for arm in measured.arms
-    }
+    costs = {arm.name: arm_costs(arm, figures[arm.name], measured, config) for arm in measured.arms}
     first = next(iter(measured.rows.values()))
     ages = measured.ages
     report: dict[str, Any] = {
@@ -78,6 +75,7 @@ def make_report(measured: Measured, config: CompareConfig, needs: Needs) -> dict
         "robustness": measured.robustness,
         "security": measured.security,
         "load": measured.load,
+        "index": asdict(measured.index),
         "judge": measured.judged,
         "ages": {
             "by": ages.by,

@@ -22,6 +22,7 @@ from train.compare.arms import SEARCH, Arm, choose_arms
 from train.compare.asking import Desk, ask_all
 from train.compare.config import CompareConfig
 from train.compare.html import html
+from train.compare.indexing import measure_index
 from train.compare.judge import judge_rows, judged_figures
 from train.compare.learning import Stores, learn
 from train.compare.load import run_load
@@ -78,6 +79,7 @@ def compare(request: Request, stage: Stage) -> tuple[str, dict[str, Any]]:
         machine=machine(),
         ages=question_ages(source, request.questions, config.date_field),
         taught=len(taught) if learned else 0,
+        index=measure_index(work, source, config.evaluate.seed),
         judged=_judged(desk, by_arm, config, stage),
         **_further(request, desk, arms, stage),
         seconds=round(time.perf_counter() - began, 1),

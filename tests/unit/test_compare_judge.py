@@ -3,6 +3,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from train.compare.judge import judge_rows, judged_figures, read_verdict, verdic
 class Endpoint(BaseHTTPRequestHandler):
     """Says right to what holds `months`; chatters, fails or adds to the object when told to."""
 
-    seen: list[dict] = []  # noqa: RUF012 - emptied by the fixture, shared by all requests
+    seen: list[dict[str, Any]] = []  # noqa: RUF012 - emptied by the fixture, shared by all requests
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -99,7 +99,8 @@ def judge_rows(
     kept = Staging(store, "all", folder=VERDICTS, id_name="key")
     right = {k: bool(row["right"]) for k, row in kept.rows().items() if k in messages}
     missing = [key for key in messages if key not in right]
-    unreadable, failed = set(), set()
+    unreadable: set[str] = set()
+    failed: set[str] = set()
     carry = _carrier(settings)
     for at in range(0, len(missing), BATCH):
         keys = missing[at : at + BATCH]

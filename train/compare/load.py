@@ -70,7 +70,8 @@ def run_load(
 def _pool(desk: Desk, arms: Sequence[str], count: int) -> "Iterator[queue.Queue[Any]]":
     """Workers that have loaded everything: loading is nobody's latency."""
     config = desk.config
-    actor = ray.remote(num_cpus=config.cpus_per_actor, num_gpus=config.gpus_per_actor)(AskingActor)
+    remote: Any = ray.remote(num_cpus=config.cpus_per_actor, num_gpus=config.gpus_per_actor)
+    actor = remote(AskingActor)
     pool = [actor.remote(desk, arms) for _ in range(count)]
     try:
         ray.get([one.ready.remote() for one in pool])

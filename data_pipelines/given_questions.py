@@ -22,7 +22,7 @@ from rayraft.sentences import Span, quote_around, sentence_around, split_sentenc
 NAME = "given"
 """Of the teacher that hands given questions out."""
 VERDICTS = frozenset({"yes", "no"})
-"""Answers that stand in no text: two documents are compared."""
+"""Answers that often stand in no text: a document is judged, or several are compared."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def _place(
 def _place_verdict(
     question: Question, documents: Sequence[Sequence[Passage]], max_quote_chars: int
 ) -> tuple[tuple[str, WrittenQuestion] | None, str]:
-    """A question of several documents that is answered by yes or no, which stands nowhere."""
+    """A question that is answered by yes or no, which stands nowhere in its documents."""
     verdict = next((a for a in question.answers if normalise_answer(a) in VERDICTS), None)
-    if verdict is None or len(documents) < 2:
+    if verdict is None:
         return None, "answer_not_in_document"
     titles = " ".join(own[0].title for own in documents)
     first, *others = (

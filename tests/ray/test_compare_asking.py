@@ -8,9 +8,10 @@ from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.retrieval import HybridRetriever
 from rayraft.prompts import completion
-from rayraft.records import Question
+from rayraft.records import Document, Question
 from tests.ray.hash_embedder import HashEmbedder
 from tests.ray.raft_store import documents
+from train.compare.ages import question_ages
 from train.compare.arms import ARMS
 from train.compare.asking import Asker, Desk
 from train.compare.rows import Task
@@ -101,6 +102,25 @@ def test_a_key_changes_with_what_decides_the_answer_and_with_nothing_else(store)
     ]
     assert len(set(keys)) == len(keys)
     assert Desk(store, desk.kb_version, {}, actors).key(task) == keys[0]
+
+
+def test_questions_are_as_old_as_the_newest_of_their_documents(store):
+    copy = copy_store(store, store, "aged", ("kb",))[0]
+    kb = KnowledgeBase.open(copy)
+    dates = {"a": "2024-05-01", "b": "2025-02-01", "c": None}
+    aged = [
+        Document(document_id=i, text=f"Text {i}.", metadata={"date": date} if date else {})
+        for i, date in dates.items()
+    ]
+    ingest_documents(aged, kb, HashEmbedder())
+    golden = {"old": ["a"], "both": ["a", "b"], "undated": ["c"], "none": []}
+    asked = [Question(id=i, question="?", answers=["x"], gold_ids=g) for i, g in golden.items()]
+    found = question_ages(kb, asked, "date")
+    assert (found.by, found.groups) == ("date", ["2024-05-01", "2025-02-01", "no date"])
+    assert found.group_of == {"old": "2024-05-01", "both": "2025-02-01", "undated": "no date"}
+    by_version = question_ages(kb, [*asked, ASKED], "no such field")
+    assert by_version.by == "version" and len(by_version.groups) == 2
+    assert by_version.group_of["1"] == by_version.groups[0]  # written before the others
 
 
 def test_a_copy_is_made_once_and_writing_into_it_leaves_the_store_as_it_was(store):

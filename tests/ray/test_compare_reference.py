@@ -1,10 +1,10 @@
-"""The comparison's measures against trec_eval and Google's ROUGE, which are slow to import."""
+"""Measures against trec_eval, Google's ROUGE and scikit-learn, which are slow to import."""
 
 import random
 
 import pytest
 
-from rayraft.metrics import ndcg_at_k, recall_at_k
+from rayraft.metrics import ndcg_at_k, recall_at_k, score_abstention
 from train.compare.measures import reciprocal_rank, rouge_l
 
 WORDS = "the a cat dog sat on mat 24 months' Warranty-period of two years, is"
@@ -41,3 +41,17 @@ def test_ranking_measures_are_those_of_trec_eval():
             "R@4": recall_at_k(runs[found.query_id], gold[found.query_id], 4),
         }
         assert ours[str(found.measure)] == pytest.approx(found.value)
+
+
+def test_abstention_is_scikit_learns_precision_recall_and_f1():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rng = random.Random(2)
+    for _ in range(100):
+        said = [rng.random() < 0.4 for _ in range(30)]
+        is_so = [rng.random() < 0.3 for _ in range(30)]
+        if not any(said) or not any(is_so):
+            continue
+        expected = precision_recall_fscore_support(is_so, said, average="binary")[:3]
+        found = score_abstention(said, is_so)
+        assert (found.precision, found.recall, found.f1) == pytest.approx(expected)

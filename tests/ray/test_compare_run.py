@@ -11,13 +11,17 @@ from data_pipelines.progress import no_progress
 from rayraft.errors import InputError
 from rayraft.records import Question
 from tests.ray.raft_store import make_store
-from train.compare import asking
+from train.compare import asking, load
 from train.compare.config import CompareConfig
 from train.compare.needs import Needs
 from train.compare.plan import Request, read_update
 from train.compare.run import advise, compare
 
-OFF = {"robustness": {"questions": 0}, "security": {"canaries": 2, "injections": 0}}
+SMALL = {
+    "robustness": {"questions": 0},
+    "security": {"canaries": 2, "injections": 0},
+    "load": {"clients": 3, "questions": 2},
+}
 
 
 def question(i, city, answers, **more):
@@ -54,7 +58,7 @@ def quiet(title):
 def request_(tmp_path_factory):
     store = make_store(tmp_path_factory.mktemp("store"))[0]
     config = CompareConfig.model_validate(
-        {"arms": ("base", "rag"), **OFF, "evaluate": {"max_new_tokens": 24, "actors": 1}}
+        {"arms": ("base", "rag"), **SMALL, "evaluate": {"max_new_tokens": 24, "actors": 1}}
     )
     update = write_update(tmp_path_factory.mktemp("update"))
     needs = Needs(freshness="seconds", privacy="strict")
@@ -94,6 +98,29 @@ def test_the_update_is_seen_by_retrieval_and_only_in_the_copy(compared, request_
     }
 
 
+def test_clients_wait_for_a_worker_that_is_free(compared):
+    found = compared[1]["load"]
+    assert (found["clients"], found["n"]) == (3, 2)
+    for arm in ("base", "rag"):
+        own = found["arms"][arm]
+        assert own["latency_ms"]["total"]["p50"] >= own["latency_ms"]["generate"]["p50"] > 0
+        assert own["answers_per_s"] > 0
+    assert "retrieve" in found["arms"]["rag"]["latency_ms"]
+
+
+def test_the_report_says_what_the_index_took_how_sure_the_model_was_and_how_old_the_documents_are(
+    compared,
+):
+    report = compared[1]
+    assert report["arms"]["rag"]["confidence"]["n"] == 2
+    assert 0 < report["arms"]["rag"]["confidence"]["bins"][0]["confidence"] <= 1
+    assert report["ages"]["by"] == "version"
+    assert report["ages"]["arms"]["rag"][report["ages"]["groups"][0]]["n"] == 1
+    assert report["index"]["chunks"] >= 10 and report["index"]["open_seconds"] > 0
+    assert report["costs"]["rag"]["index_seconds"] > report["costs"]["base"]["index_seconds"] == 0
+    assert report["update"]["taught"] == 0  # no arm has an adapter
+
+
 def test_nobody_without_the_key_gets_a_secret_and_with_it_one_can_be_had(compared):
     security = compared[1]["security"]
     assert security["canary, wrong key"]["rag"] == {"share": 0.0, "n": 2}
@@ -110,10 +137,12 @@ def test_answers_are_reused_and_a_name_is_taken_once(compared, request_, monkeyp
         return iter(())
 
     monkeypatch.setattr(asking, "_asked", nobody)
+    monkeypatch.setattr(load, "_pool", nobody)
     values = {**request_.__dict__, "run": "second"}
     again = compare(Request(**values), quiet)[1]
     assert again["arms"] == compared[1]["arms"]
     assert again["update"] == compared[1]["update"]
+    assert again["load"] == compared[1]["load"]
 
 
 def test_advice_comes_before_any_training(ray_cluster, compared, request_):

@@ -6,9 +6,11 @@ from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.published_adapters import PublishedAdapter
 from rayraft.manifests import Manifest
 from rayraft.records import Question
+from train.compare.ages import Ages
 from train.compare.arms import SEARCH, choose_arms
 from train.compare.config import CompareConfig
-from train.compare.measured import Learned, Measured, Updated
+from train.compare.figures import latencies
+from train.compare.measured import Indexed, Learned, Measured, Updated
 from train.compare.needs import Needs
 from train.compare.report import make_report
 from train.compare.rows import ArmRow
@@ -41,6 +43,7 @@ def row(arm, i, right, seconds=None, asked=None):
         supported=right and arm not in ("base", "sft"),
         recall_at_k=None if arm in ("base", "sft") else 1.0,
         answered_by="rag",
+        confidence=0.5 + 0.4 * right + (i % 10) / 100,
         prompt_tokens=100,
         completion_tokens=10,
         timings_ms={"generate": milliseconds, "total": milliseconds},
@@ -79,6 +82,13 @@ def updated():
     return Updated(rows, 4.0, 0.2, {"memory": refreshed, "reading": refreshed})
 
 
+def loaded(arm):
+    """Answers of one arm while others wait, twice as slow."""
+    rows = arm_rows(arm, 24)
+    waits = {"wait": float(MILLISECONDS[arm]), "total": 2.0 * MILLISECONDS[arm]}
+    return [r.model_copy(update={"timings_ms": r.timings_ms | waits}) for r in rows]
+
+
 def report(needs=None, **changes):
     measured = {
         "kb_version": 3,
@@ -104,6 +114,33 @@ def report(needs=None, **changes):
                 arm: {"share": 0.25 if arm == "raft" else 0.0, "n": 8} for arm in SKILL
             },
         },
+        "load": {
+            "clients": 4,
+            "workers": 2,
+            "n": 24,
+            "arms": {
+                arm: {"latency_ms": latencies(loaded(arm)), "answers_per_s": 2.5} for arm in SKILL
+            },
+        },
+        "judged": {
+            arm: {
+                "right": 0.5,
+                "ci95": (0.4, 0.6),
+                "n": 78,
+                "asked": 70,
+                "unreadable": 2,
+                "failed": 1,
+                "agrees_with_f1": 0.9,
+            }
+            for arm in SKILL
+        },
+        "ages": Ages(
+            "date",
+            ["2024-01 to 2024-06", "2025-01 to 2025-03"],
+            {f"q{i}": ("2024-01 to 2024-06", "2025-01 to 2025-03")[i % 2] for i in range(80)},
+        ),
+        "taught": 7,
+        "index": Indexed(420, 40.0, 0.5),
         "machine": {"cpu": "a <test>", "cpus": 2},
     }
     return make_report(Measured(**(measured | changes)), CompareConfig(), needs or Needs())

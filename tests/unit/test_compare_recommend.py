@@ -4,7 +4,7 @@ import pytest
 
 from rayraft.errors import ConfigError, InputError
 from tests.unit.compare_rows import SKILL, arm_rows, report
-from train.compare.needs import Needs, parse_needs
+from train.compare.needs import Needs, needs_in_words, parse_needs
 from train.compare.recommend import recommend
 
 
@@ -36,7 +36,7 @@ def test_a_clearly_better_arm_wins_whatever_it_costs():
 def test_a_need_excludes_and_is_named_as_what_would_change_the_advice(advice):
     fast = advice(latency_p95_ms=200)
     assert fast["arm"] == "sft"
-    assert "p95 latency 350 ms" in fast["excluded"]["rag"][0]
+    assert "p95 latency 700 ms with 4 clients" in fast["excluded"]["rag"][0]
     assert any("without the need latency_p95_ms" in change for change in fast["changes"])
 
 
@@ -94,3 +94,19 @@ def test_needs_are_parsed_and_refused():
         parse_needs("speed=1")
     with pytest.raises(ConfigError, match="budget"):
         parse_needs("budget=-1")
+
+
+def test_needs_are_said_in_words():
+    said = needs_in_words(
+        Needs(freshness="daily", latency_p95_ms=300, privacy="strict", budget=5).model_dump(), "EUR"
+    )
+    for part in ("within a day", "300 ms", "ever revealed", "5 EUR a month", "100,000 answers"):
+        assert part in said
+    assert needs_in_words(Needs().model_dump(), "EUR").startswith("documents do not change")
+
+
+def test_the_index_is_part_of_what_an_arm_with_passages_costs_once(plain):
+    costs, price = plain["costs"], 0.04 / 3600
+    assert costs["base"]["once"] == 0
+    assert costs["rag"]["once"] == pytest.approx(40 * price)
+    assert costs["raft"]["once"] == pytest.approx((40 + 2 * 150) * price)

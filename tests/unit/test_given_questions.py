@@ -73,6 +73,13 @@ def test_what_cannot_be_placed_is_counted_with_its_reason():
     }
 
 
+def test_yes_and_no_need_not_stand_in_the_document():
+    placed = place_questions([ask("Are there bridges in Basel?", ["yes"], ["rhine"])], CHUNKS, 160)
+    (written,) = placed.written["rhine#1"]
+    assert written.answer == "yes" and written.quote in TEXTS["rhine#1"]
+    assert "Basel" in written.quote and not written.supports and not placed.dropped
+
+
 def test_the_given_teacher_hands_out_all_questions_of_a_chunk():
     questions = [ask(f"Which number {i} is it?", ["7"], ["rhine"], i) for i in range(3)]
     placed = place_questions(questions, CHUNKS, 160)

@@ -12,9 +12,9 @@ from typing import Any
 
 from train.compare.config import CompareConfig
 from train.compare.figures import arm_figures, defined, mean
-from train.compare.markdown import table, with_interval
 from train.compare.needs import Needs
 from train.compare.rows import ArmRow
+from train.compare.tables import table, with_interval
 
 SMALL_GAP = 0.1
 """A gap of less token F1 is not worth work."""

@@ -106,13 +106,7 @@ def _asked(desk: Desk, tasks: Mapping[str, Task]) -> Iterator[tuple[str, str]]:
     if not tasks:
         return
     config = desk.config
-    wanted = count_actors(
-        config.actors,
-        f"cpus_per_actor={config.cpus_per_actor:g}, gpus_per_actor={config.gpus_per_actor:g}",
-        cpus=config.cpus_per_actor,
-        gpus=config.gpus_per_actor,
-    )
-    actors = min(wanted, -(-len(tasks) // 4))
+    actors = min(workers(config), -(-len(tasks) // 4))
     keys = list(tasks)
     parts = np.array_split(np.arange(len(keys)), min(len(keys), actors * 16))
     blocks = [
@@ -131,6 +125,20 @@ def _asked(desk: Desk, tasks: Mapping[str, Task]) -> Iterator[tuple[str, str]]:
     )
     for row in dataset.iter_rows():
         yield str(row["key"]), str(row["row"])
+
+
+def workers(config: EvaluateConfig) -> int:
+    """Processes that answer side by side.
+
+    Raises:
+        ConfigError: One of them needs more than this machine has.
+    """
+    return count_actors(
+        config.actors,
+        f"cpus_per_actor={config.cpus_per_actor:g}, gpus_per_actor={config.gpus_per_actor:g}",
+        cpus=config.cpus_per_actor,
+        gpus=config.gpus_per_actor,
+    )
 
 
 class Asker:
@@ -178,7 +186,8 @@ class Asker:
 
     async def _generate(self, request: GenerateRequest) -> AsyncIterator[GeneratedPiece]:
         out = write(self._model, request)
-        yield GeneratedPiece(out.text, out.prompt_tokens, out.completion_tokens)
+        sure = getattr(out, "mean_logprob", None)
+        yield GeneratedPiece(out.text, out.prompt_tokens, out.completion_tokens, sure)
 
 
 class AskingActor:
@@ -202,8 +211,15 @@ class AskingActor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Batch function: columns `key` and `task` (JSON) to `key` and `row` (JSON)."""
         tasks = [Task.model_validate_json(text) for text in batch["task"]]
-        rows = [self._asker.row(task).model_dump_json() for task in tasks]
+        rows = [self.row(task).model_dump_json() for task in tasks]
         return {"key": [str(key) for key in batch["key"]], "row": rows}
+
+    def row(self, task: Task) -> ArmRow:
+        """The measured answer to one task."""
+        return self._asker.row(task)
+
+    def ready(self) -> None:
+        """Returns once everything is loaded."""
 
 
 def peak_memory_mb() -> float:

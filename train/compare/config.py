@@ -1,6 +1,8 @@
 """What a comparison is told. Needs neither Ray nor torch."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from data_pipelines.raft_examples import RaftConfig
 from rayraft.config import Config
@@ -70,6 +72,36 @@ class SecuritySettings(Config):
     """Questions whose passages get an instruction to answer something else; 0: none."""
 
 
+class LoadSettings(Config):
+    """Latency while several clients ask at the same time."""
+
+    clients: int = Field(default=4, ge=1, le=1024)
+    """Each asks its next question as soon as its last one is answered."""
+    questions: int = Field(default=24, ge=0)
+    """Questions put to each arm; 0: load is not measured."""
+
+
+class JudgeSettings(Config):
+    """An optional model that judges answers by meaning, behind an OpenAI-compatible endpoint."""
+
+    base_url: str | None = Field(default=None, min_length=1)
+    """Such as `http://localhost:8000/v1`; None: no judge."""
+    model: str = ""
+    """As the endpoint names it."""
+    key_variable: str = Field(default="OPENAI_API_KEY", min_length=1)
+    """The environment variable that holds the endpoint's key; none is sent where it is not set."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    max_retries: int = Field(default=3, ge=0, le=20)
+    """After a timeout, a refused connection, or status 408, 429 or 5xx."""
+    max_in_flight: int = Field(default=8, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Self:
+        if self.base_url is not None and not self.model:
+            raise ValueError("judge.base_url: needs judge.model")
+        return self
+
+
 class CompareConfig(Config):
     """One comparison."""
 
@@ -93,5 +125,10 @@ class CompareConfig(Config):
     update: UpdateSettings = UpdateSettings()
     robustness: RobustnessSettings = RobustnessSettings()
     security: SecuritySettings = SecuritySettings()
+    load: LoadSettings = LoadSettings()
+    judge: JudgeSettings = JudgeSettings()
+    date_field: str = Field(default="date", min_length=1)
+    """In the metadata of documents, for quality by their age; where no golden document has it, the
+    version of the knowledge base takes its place."""
     samples: int = Field(default=30, ge=0)
     """Questions whose answers by all arms stand side by side in the report."""

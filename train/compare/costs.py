@@ -10,7 +10,7 @@ from typing import Any
 
 from train.compare.arms import Arm
 from train.compare.config import CompareConfig, Prices
-from train.compare.measured import Learned, Updated
+from train.compare.measured import Learned, Measured
 
 HOUR_S = 3600.0
 
@@ -30,8 +30,7 @@ class Spent:
 def arm_costs(
     arm: Arm,
     figures: Mapping[str, Any],
-    learned: Mapping[Any, Learned],
-    updated: Updated | None,
+    measured: Measured,
     config: CompareConfig,
 ) -> dict[str, Any]:
     """Costs of one arm; `None` where nothing was measured.
@@ -39,13 +38,15 @@ def arm_costs(
     Args:
         arm: The arm.
         figures: Its figures.
-        learned: By role.
-        updated: What the update took.
+        measured: What adapters, index and update took.
         config: Prices and what an actor holds.
     """
     prices, evaluate = config.prices, config.evaluate
-    own = learned.get(arm.adapter) if arm.adapter else None
+    own = measured.learned.get(arm.adapter) if arm.adapter else None
     once = _training(own)
+    indexing = measured.index.embed_seconds if arm.retrieves else 0.0
+    once = Spent(once.cpu_s + indexing, once.gpu_s)
+    updated = measured.updated
     seconds = figures["mean_seconds"]
     answer = Spent(seconds * evaluate.cpus_per_actor, seconds * evaluate.gpus_per_actor)
     tokens = (
@@ -61,6 +62,7 @@ def arm_costs(
         "training_seconds": own.train_seconds if own else 0.0,
         "examples_seconds": own.examples_seconds if own else 0.0,
         "training_tokens": own.tokens if own else 0.0,
+        "index_seconds": indexing,
         "once_cpu_s": once.cpu_s,
         "once_gpu_s": once.gpu_s,
         "once": once.money(prices),
@@ -77,7 +79,7 @@ def _training(own: Learned | None) -> Spent:
 
 
 def month_cost(cost: Mapping[str, Any], volume: float, refreshes: float) -> float:
-    """Money of the first month: training, answers, refreshes."""
+    """Money of the first month: training and index, answers, refreshes."""
     answers = cost["thousand_answers"] * volume / 1000
     return float(cost["once"] + answers + cost["refresh"] * refreshes)
 

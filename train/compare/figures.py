@@ -19,7 +19,8 @@ from train.compare.measures import LONG_WORDS
 from train.compare.rows import ArmRow
 
 Figures = dict[str, Any]
-STAGES = ("route", "retrieve", "generate", "total")
+STAGES = ("wait", "route", "retrieve", "generate", "total")
+"""wait: for a worker that is free, under load alone."""
 QUANTILES = (0.5, 0.95, 0.99)
 MEANS: dict[str, Callable[[ArmRow], float | bool | None]] = {
     "exact_match": lambda row: row.exact_match,
@@ -65,15 +66,30 @@ def arm_figures(rows: Sequence[ArmRow], seed: int = 0) -> Figures:
 
 def kinds_figures(rows: Sequence[ArmRow], seed: int = 0) -> Figures:
     """Figures by kind of question."""
+    kinds = sorted({row.question.kind for row in rows})
+    return groups_figures(rows, {row.question.id: row.question.kind for row in rows}, kinds, seed)
+
+
+def groups_figures(
+    rows: Sequence[ArmRow], group_of: Mapping[str, str], groups: Sequence[str], seed: int = 0
+) -> Figures:
+    """Figures by group of questions, in the order of the groups; empty ones are left out.
+
+    Args:
+        rows: Of one arm.
+        group_of: Question id -> group; others are in none.
+        groups: Their names.
+        seed: Of the bootstrap.
+    """
     found: Figures = {}
-    for kind in sorted({row.question.kind for row in rows}):
-        of_kind = [row for row in rows if row.question.kind == kind]
-        scores = defined(of_kind, "token_f1")
-        found[kind] = {
-            "n": len(of_kind),
-            **{name: mean(defined(of_kind, name)) for name in MEANS},
-            "ci95": bootstrap_interval(scores, seed=seed),
-        }
+    for group in groups:
+        own = [row for row in rows if group_of.get(row.question.id) == group]
+        if own:
+            found[group] = {
+                "n": len(own),
+                **{name: mean(defined(own, name)) for name in MEANS},
+                "ci95": bootstrap_interval(defined(own, "token_f1"), seed=seed),
+            }
     return found
 
 

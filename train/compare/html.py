@@ -11,10 +11,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from train.compare.markdown import MEASURES, shown_measures, with_interval
-from train.compare.measured import PHASES
+from train.compare.markdown import MEASURES, shown_measures
+from train.compare.measured import PHASE_TITLES, PHASES
+from train.compare.needs import needs_in_words
 from train.compare.report import rounded
-from train.compare.svg import Point, Series, bars, legend, lines, scatter
+from train.compare.svg import Curve, Point, Series, bars, legend, lines, reliability, scatter
+from train.compare.tables import age_title, load_note, quantiles, taught_note, with_interval
 
 Report = Mapping[str, Any]
 TEMPLATE = "report.html.jinja"
@@ -30,11 +32,17 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": rounded, "money": _money}
+    environment.filters |= {"figure": rounded, "money": _money, "quantiles": quantiles}
     return environment.get_template(TEMPLATE).render(
         report=report,
         measures={name: MEASURES[name] for name in shown_measures(report)},
         with_interval=with_interval,
+        needs=needs_in_words(report["needs"], report["config"]["prices"]["currency"]),
+        notes={
+            "taught": taught_note(report).replace("`", "") if report["update"] else "",
+            "load": load_note(report) if report["load"] else "",
+        },
+        phase_titles=PHASE_TITLES,
         phases=[phase for phase in PHASES if phase in (report["update"] or {}).get("quality", {})],
         pictures=[(title, text, Markup(svg)) for title, text, svg in pictures(report)],
         legend=Markup(legend(_colours(report))),
@@ -48,7 +56,11 @@ def pictures(report: Report) -> list[tuple[str, str, str]]:
         found.append(_staleness(report))
     if report["robustness"]:
         found += [_distractors(report), _conditions(report)]
+    if len(report["ages"]["groups"]) > 1:
+        found.append(_by_age(report))
     found.append(_calibration(report))
+    if any(arm["confidence"] for arm in report["arms"].values()):
+        found.append(_confidence(report))
     return found
 
 
@@ -82,6 +94,17 @@ def _by_kind(report: Report) -> tuple[str, str, str]:
     return "Quality by kind of question", text, bars([k or "(none)" for k in kinds], series, "F1")
 
 
+def _by_age(report: Report) -> tuple[str, str, str]:
+    ages = report["ages"]
+    series = []
+    for name, colour in _colours(report).items():
+        own = [ages["arms"][name].get(group, {}) for group in ages["groups"]]
+        values = [figures.get("token_f1") for figures in own]
+        series.append(Series(name, colour, values, [figures.get("ci95") for figures in own]))
+    text = f"Grouped by {age_title(report)}, oldest first."
+    return "Quality by age of the documents", text, bars(ages["groups"], series, "token F1")
+
+
 def _staleness(report: Report) -> tuple[str, str, str]:
     quality = report["update"]["quality"]
     phases = [phase for phase in PHASES if phase in quality]
@@ -94,16 +117,17 @@ def _staleness(report: Report) -> tuple[str, str, str]:
         for name, colour in _colours(report).items()
     ]
     text = (
-        "Facts that the update changes: before it, at once, when the index has followed, and after "
-        "the adapters were refreshed."
+        "Facts that the update changes: before it, right after it, once the index of the "
+        "passages has followed, and once the adapters were trained on."
     )
-    titles = [phase.replace("_", " ") for phase in phases]
+    titles = [PHASE_TITLES[phase] for phase in phases]
     return "Staleness", text, lines(titles, series, "token F1")
 
 
 def _distractors(report: Report) -> tuple[str, str, str]:
     shown = [name for name in report["robustness"] if name.startswith(DISTRACTORS)]
-    svg = lines([n.removeprefix(DISTRACTORS) for n in shown], _robust(report, shown), "token F1")
+    numbers = [name.removeprefix(DISTRACTORS) for name in shown]
+    svg = lines(numbers, _robust(report, shown), "token F1", "other passages shown")
     return "Distractors", "Golden passages among so many others that look alike.", svg
 
 
@@ -144,6 +168,22 @@ def _calibration(report: Report) -> tuple[str, str, str]:
         "one, or none given. A quote that can be trusted makes the first far higher."
     )
     return "Whether a quote can be trusted", text, bars(groups, series, "token F1")
+
+
+def _confidence(report: Report) -> tuple[str, str, str]:
+    curves = [
+        Curve(name, colour, [(b["confidence"], b["right"]) for b in own["bins"]])
+        for name, colour in _colours(report).items()
+        if (own := report["arms"][name]["confidence"])
+    ]
+    svg = reliability(
+        curves, "how sure the model was (mean probability of its words)", "share right"
+    )
+    text = (
+        "Answers in groups from the least sure to the surest. On the dashed line a model is as "
+        "often right as it is sure; below it, it is too sure of itself."
+    )
+    return "Whether its own confidence can be trusted", text, svg
 
 
 def _colours(report: Report) -> dict[str, int]:

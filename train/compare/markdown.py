@@ -1,10 +1,20 @@
 """The report as Markdown: the tables of a README. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from train.compare.measured import PHASES
+from train.compare.measured import PHASE_TITLES, PHASES
 from train.compare.report import rounded
+from train.compare.tables import (
+    ages_table,
+    confidence_table,
+    judge_table,
+    load_table,
+    quantiles,
+    table,
+    taught_note,
+    with_interval,
+)
 
 Report = Mapping[str, Any]
 MEASURES = {
@@ -26,26 +36,23 @@ NOTES = (
 
 def markdown(report: Report) -> str:
     """All tables."""
-    parts = [
-        [
-            f"# Which to use: knowledge base version {report['kb_version']}, "
-            f"{report['n']} questions",
-            "",
-            *advice_lines(report["advice"]),
-        ],
-        ["## Arms", "", *_arms_table(report), "", NOTES],
-        ["## Latency, cost", "", *_costs_table(report), *_break_even(report)],
-        ["## Token F1 by kind of question", "", *_kinds_table(report)],
-        ["## Differences", "", *_differences_table(report)],
-    ]
-    if report["update"]:
-        parts.append(["## After an update of the documents", "", *_update_table(report)])
-    if report["robustness"]:
-        parts.append(["## What is shown", "", *_robustness_table(report["robustness"])])
-    if report["security"]:
-        parts.append(["## What must stay hidden", "", *_security_table(report)])
-    parts.append([_made_on(report)])
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    title = f"knowledge base version {report['kb_version']}, {report['n']} questions"
+    parts = {
+        f"# Which to use: {title}": advice_lines(report["advice"]),
+        "## Arms": [*_arms_table(report), "", NOTES],
+        "## By the judge": judge_table(report),
+        "## Latency, cost": [*_costs_table(report), *_break_even(report)],
+        "## Latency under load": load_table(report),
+        "## Token F1 by kind of question": _kinds_table(report),
+        "## Token F1 by age of the documents": ages_table(report),
+        "## How sure, how right": confidence_table(report),
+        "## Differences": _differences_table(report),
+        "## After an update of the documents": _update_table(report) if report["update"] else [],
+        "## What is shown": _robustness_table(report["robustness"]) if report["robustness"] else [],
+        "## What must stay hidden": _security_table(report) if report["security"] else [],
+    }
+    texts = ["\n".join([title, "", *lines]) for title, lines in parts.items() if lines]
+    return "\n\n".join([*texts, _made_on(report)]) + "\n"
 
 
 def advice_lines(advice: Mapping[str, Any]) -> list[str]:
@@ -58,19 +65,6 @@ def advice_lines(advice: Mapping[str, Any]) -> list[str]:
     lines += [f"- out: {arm} ({'; '.join(why)})" for arm, why in advice["excluded"].items()]
     lines += [f"- another advice {change}" for change in advice["changes"]]
     return lines
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    return lines + [f"| {' | '.join(row)} |" for row in rows]
-
-
-def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """`0.52 (0.41 to 0.63)`."""
-    if value is None or interval is None:
-        return rounded(value)
-    return f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
 
 
 def shown_measures(report: Report) -> list[str]:
@@ -101,15 +95,16 @@ def _costs_table(report: Report) -> list[str]:
     currency = report["config"]["prices"]["currency"]
     rows = []
     for name, arm in report["arms"].items():
-        cost, total = report["costs"][name], arm["latency_ms"]["total"]
+        cost = report["costs"][name]
         stage = arm["latency_ms"].get("retrieve", {}).get("p50")
         rows.append(
             [
                 f"`{name}`",
-                f"{total['p50']:.0f} / {total['p95']:.0f} / {total['p99']:.0f}",
+                quantiles(arm["latency_ms"]),
                 f"{rounded(stage, 0)} + {arm['latency_ms']['generate']['p50']:.0f}",
                 f"{arm['prompt_tokens']:.0f} + {arm['completion_tokens']:.0f}",
                 f"{arm['memory_mb']:.0f}",
+                f"{cost['index_seconds']:.0f}",
                 f"{cost['examples_seconds']:.0f} + {cost['training_seconds']:.0f}",
                 f"{cost['once']:.4f}",
                 f"{cost['thousand_answers']:.4f}",
@@ -121,6 +116,7 @@ def _costs_table(report: Report) -> list[str]:
         "search + write ms",
         "tokens in + out",
         "memory MB",
+        "index s",
         "examples + training s",
         f"once, {currency}",
         f"1,000 answers, {currency}",
@@ -184,7 +180,8 @@ def _update_table(report: Report) -> list[str]:
                 cells.append(f"{f1} ({exact})")
             again = "-" if change != "changed" else "no" if seconds is None else f"{seconds:.1f} s"
             rows.append([f"`{arm}`", change, *cells, again])
-    titles = [phase.replace("_", " ") for phase in phases]
+    titles = [PHASE_TITLES[phase] for phase in phases]
+    lines = [taught_note(report), "", *lines] if taught_note(report) else lines
     return lines + table(["arm", "facts", *titles, "right again after"], rows)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from data_pipelines.published_adapters import PublishedAdapter
 from rayraft.manifests import Manifest
+from train.compare.ages import Ages
 from train.compare.arms import Arm
 from train.compare.rows import ArmRow
 
@@ -16,6 +17,12 @@ BEFORE, AT_ONCE, AFTER_DELTA, AFTER_REFRESH = PHASES = (
     "after_refresh",
 )
 """Of an update: see `train.compare.update`."""
+PHASE_TITLES = {
+    BEFORE: "before it",
+    AT_ONCE: "right after it",
+    AFTER_DELTA: "index followed",
+    AFTER_REFRESH: "adapters refreshed",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,17 @@ class Updated:
 
 
 @dataclass(frozen=True)
+class Indexed:
+    """The index of the arms that read passages."""
+
+    chunks: int = 0
+    embed_seconds: float = 0.0
+    """One CPU, all chunks; counted up from a sample."""
+    open_seconds: float = 0.0
+    """Until a service that starts can search."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """Everything that a report is made of."""
 
@@ -64,6 +82,13 @@ class Measured:
     """Question id -> changed, appeared or disappeared."""
     robustness: Mapping[str, Any] | None = None
     security: Mapping[str, Any] | None = None
+    load: Mapping[str, Any] | None = None
+    index: Indexed = Indexed()
+    judged: Mapping[str, Any] | None = None
+    """By arm, `train.compare.judge.judged_figures`."""
+    ages: Ages = field(default_factory=Ages)
+    taught: int = 0
+    """Facts of the update that the adapters were taught as they were before it."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 

@@ -1,5 +1,6 @@
 """What the user needs: bounds that a recommended arm must keep."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -14,6 +15,13 @@ SECONDS: dict[str, float] = {
     "daily": 86_400.0,
     "weekly": 7 * 86_400.0,
     "monthly": 30 * 86_400.0,
+}
+WORDS = {
+    "seconds": "a minute",
+    "hourly": "an hour",
+    "daily": "a day",
+    "weekly": "a week",
+    "monthly": "a month",
 }
 MONTH_S = 30 * 86_400.0
 
@@ -55,3 +63,21 @@ def parse_needs(text: str | None) -> Needs:
     values: dict[str, Any] = {}
     apply_overrides(values, parts)
     return validate(Needs, values, "--needs")
+
+
+def needs_in_words(needs: Mapping[str, Any], currency: str) -> str:
+    """What a person reads of the needs, as `Needs.model_dump` gives them."""
+    if needs["freshness"] == "never":
+        said = ["documents do not change"]
+    else:
+        within = WORDS[needs["freshness"]]
+        said = [f"right again within {within} after documents change"]
+    if needs["latency_p95_ms"] is not None:
+        said.append(f"95 of 100 answers within {needs['latency_p95_ms']:g} ms")
+    if needs["privacy"] == "strict":
+        said.append("nothing restricted or deleted is ever revealed")
+    if needs["budget"] is not None:
+        said.append(f"at most {needs['budget']:g} {currency} a month")
+    if needs["quality"] is not None:
+        said.append(f"token F1 of at least {needs['quality']:g}")
+    return "; ".join([*said, f"{needs['volume']:,.0f} answers a month"])

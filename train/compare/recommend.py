@@ -1,6 +1,7 @@
 """The rule that recommends an arm, over measured figures and stated needs. Pure.
 
-1. An arm is out if it breaks a need: slower than `latency_p95_ms`; not right again within
+1. An arm is out if it breaks a need: slower than `latency_p95_ms` (under load where that was
+   measured); not right again within
    `freshness` after the update (or, where no update was measured, an arm that reads no passages
    while documents change); anything revealed under `privacy=strict`; more than `budget` a month;
    less token F1 than `quality`.
@@ -62,7 +63,7 @@ def _decide(report: Report, needs: Needs) -> Advice:
     best = max(left, key=lambda name: arms[name]["token_f1"])
     as_good = [name for name in left if name == best or not worse(report, name, best)]
     costs = {name: month(report, name, needs) for name in as_good}
-    chosen = min(as_good, key=lambda n: (round(costs[n], 4), arms[n]["latency_ms"]["total"]["p95"]))
+    chosen = min(as_good, key=lambda n: (round(costs[n], 4), slowest(report, n)))
     return Advice(chosen, _because(report, chosen, best, as_good, needs), excluded, as_good)
 
 
@@ -70,9 +71,11 @@ def broken(report: Report, arm: str, needs: Needs) -> list[str]:
     """The needs that an arm breaks, in words with figures."""
     figures = report["arms"][arm]
     found = []
-    p95 = figures["latency_ms"]["total"]["p95"]
+    p95 = slowest(report, arm)
     if needs.latency_p95_ms is not None and p95 > needs.latency_p95_ms:
-        found.append(f"p95 latency {p95:.0f} ms, at most {needs.latency_p95_ms:g} allowed")
+        found.append(
+            f"p95 latency {p95:.0f} ms{under(report)}, at most {needs.latency_p95_ms:g} allowed"
+        )
     if (stale := _stale(report, arm, needs)) is not None:
         found.append(stale)
     if needs.privacy == "strict":
@@ -83,6 +86,19 @@ def broken(report: Report, arm: str, needs: Needs) -> list[str]:
     if needs.quality is not None and figures["token_f1"] < needs.quality:
         found.append(f"token F1 {figures['token_f1']:.2f}, at least {needs.quality:g} wanted")
     return found
+
+
+def slowest(report: Report, arm: str) -> float:
+    """p95 of an answer in milliseconds: under load where that was measured, else one at a time."""
+    loaded = (report.get("load") or {}).get("arms", {}).get(arm)
+    latency = (loaded or report["arms"][arm])["latency_ms"]
+    return float(latency["total"]["p95"])
+
+
+def under(report: Report) -> str:
+    """The load of the latencies that decide, in words; empty where it is one at a time."""
+    load = report.get("load")
+    return f" with {load['clients']} clients" if load else ""
 
 
 def _stale(report: Report, arm: str, needs: Needs) -> str | None:
@@ -135,16 +151,16 @@ def _because(
 ) -> list[str]:
     arms, currency = report["arms"], report["config"]["prices"]["currency"]
     low, high = arms[chosen]["ci95"]["token_f1"]
-    first = f"token F1 {arms[chosen]['token_f1']:.3f} ({low:.2f} to {high:.2f})"
+    first = f"quality: token F1 {arms[chosen]['token_f1']:.3f} ({low:.2f} to {high:.2f})"
     if chosen != best:
         first += f", not to be told from {best}'s {arms[best]['token_f1']:.3f}"
     others = [name for name in as_good if name != chosen]
-    cost = f"{month(report, chosen, needs):.2f} {currency} a month"
+    cost = f"{month(report, chosen, needs):.2f} {currency} a month, training and refreshes included"
     if not others:
         ahead = _runner_up(report, chosen)
         return [first, ahead or f"{cost}; no other arm keeps the needs"]
     dearer = min(others, key=lambda name: month(report, name, needs))
-    return [first, f"{cost}, {dearer} {month(report, dearer, needs):.2f}"]
+    return [first, f"{cost}; {dearer} would cost {month(report, dearer, needs):.2f}"]
 
 
 def _runner_up(report: Report, chosen: str) -> str | None:
@@ -183,7 +199,7 @@ def _stricter(report: Report, needs: Needs, arm: str | None) -> list[str]:
         other = _decide(report, needs.model_copy(update={"freshness": "daily"})).arm
         if other != arm:
             said.append(f"if answers had to follow the documents daily: {other}")
-    p95 = report["arms"][arm]["latency_ms"]["total"]["p95"]
+    p95 = slowest(report, arm)
     faster = needs.model_copy(update={"latency_p95_ms": 0.99 * p95})
     other = _decide(report, faster).arm
     if other not in (arm, None):

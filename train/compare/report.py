@@ -9,6 +9,7 @@ import numpy as np
 from rayraft.metrics import bootstrap_interval
 from rayraft.records import digest
 from train.compare.arms import Arm
+from train.compare.confidence import confidence_figures
 from train.compare.config import CompareConfig
 from train.compare.costs import arm_costs, break_even
 from train.compare.figures import (
@@ -17,6 +18,7 @@ from train.compare.figures import (
     calibration,
     defined,
     differences,
+    groups_figures,
     mean,
 )
 from train.compare.measured import (
@@ -54,12 +56,11 @@ def make_report(measured: Measured, config: CompareConfig, needs: Needs) -> dict
             **arm_figures(rows, seed),
             "mean_seconds": seconds,
             "calibration": calibration(rows),
+            "confidence": confidence_figures(rows, seed),
         }
-    costs = {
-        arm.name: arm_costs(arm, figures[arm.name], measured.learned, measured.updated, config)
-        for arm in measured.arms
-    }
+    costs = {arm.name: arm_costs(arm, figures[arm.name], measured, config) for arm in measured.arms}
     first = next(iter(measured.rows.values()))
+    ages = measured.ages
     report: dict[str, Any] = {
         "kb_version": measured.kb_version,
         "n": len(first),
@@ -73,6 +74,17 @@ def make_report(measured: Measured, config: CompareConfig, needs: Needs) -> dict
         "update": _update(measured, seed) if measured.updated else None,
         "robustness": measured.robustness,
         "security": measured.security,
+        "load": measured.load,
+        "index": asdict(measured.index),
+        "judge": measured.judged,
+        "ages": {
+            "by": ages.by,
+            "groups": ages.groups,
+            "arms": {
+                name: groups_figures(rows, ages.group_of, ages.groups, seed)
+                for name, rows in measured.rows.items()
+            },
+        },
         "samples": _samples(measured.rows, config.samples),
         "machine": dict(measured.machine),
         "seconds": measured.seconds,
@@ -121,6 +133,7 @@ def _update(measured: Measured, seed: int) -> dict[str, Any]:
         "delta_seconds": updated.delta_seconds,
         "refreshes": updated.refreshes,
         "n": len(measured.changes),
+        "taught": measured.taught,
         "quality": quality,
         "right_again_s": {
             arm.name: _right_again(arm, quality, updated, measure) for arm in measured.arms

@@ -1,5 +1,6 @@
 """What is asked of an arm, and what came of it."""
 
+import math
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -46,6 +47,8 @@ class ArmRow(Record):
     reciprocal_rank: float | None = None
     """These two of retrieval alone, which ranks ten passages."""
     answered_by: str = ""
+    confidence: float | None = None
+    """Mean probability (geometric) of the tokens that the model wrote; None where it says none."""
     route: str = ""
     documents: list[str] = Field(default_factory=list)
     """Of the passages shown, in order."""
@@ -88,6 +91,7 @@ def answered_row(task: Task, given: Answer) -> ArmRow:
         supported=None if given.abstained else is_supported(given.text, quotes),
         recall_at_k=recall_at_k(documents, asked.gold_ids) if searched else None,
         answered_by=given.mode,
+        confidence=None if given.mean_logprob is None else math.exp(given.mean_logprob),
         route=given.route,
         documents=documents,
         quotes=quotes,

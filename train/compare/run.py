@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,21 @@ from rayraft.models.base import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest
 from train.compare.advise import CLOSED, GOLDEN, PASSAGES, Estimate, estimate
+from train.compare.ages import question_ages
 from train.compare.arms import SEARCH, Arm, choose_arms
 from train.compare.asking import Desk, ask_all
+from train.compare.config import CompareConfig
 from train.compare.html import html
+from train.compare.indexing import measure_index
+from train.compare.judge import judge_rows, judged_figures
 from train.compare.learning import Stores, learn
+from train.compare.load import run_load
 from train.compare.markdown import markdown
 from train.compare.measured import Measured
 from train.compare.plan import Request, affected, not_asked, taught_before
 from train.compare.report import machine, make_report
 from train.compare.robustness import run_robustness
-from train.compare.rows import Task
+from train.compare.rows import ArmRow, Task
 from train.compare.security import plant_restricted, run_security
 from train.compare.update import run_update
 from train.compare.workspace import copy_store, mark_whole
@@ -64,13 +69,18 @@ def compare(request: Request, stage: Stage) -> tuple[str, dict[str, Any]]:
     )
     with stage("answers") as advance:
         rows = ask_all(desk, _tasks(arms, request.questions), advance)
+    by_arm = {arm.name: [row for row in rows if row.arm == arm.name] for arm in arms}
     measured = Measured(
         kb_version=source.version,
         arms=arms,
-        rows={arm.name: [row for row in rows if row.arm == arm.name] for arm in arms},
+        rows=by_arm,
         searched=[row for row in rows if row.arm == SEARCH.name],
         learned=learned,
         machine=machine(),
+        ages=question_ages(source, request.questions, config.date_field),
+        taught=len(taught) if learned else 0,
+        index=measure_index(work, source, config.evaluate.seed),
+        judged=_judged(desk, by_arm, config, stage),
         **_further(request, desk, arms, stage),
         seconds=round(time.perf_counter() - began, 1),
     )
@@ -122,11 +132,27 @@ def _further(request: Request, desk: Desk, arms: Sequence[Arm], stage: Stage) ->
             found["robustness"] = run_robustness(
                 desk, arms, request.questions, config.robustness, advance
             )
+    if config.load.questions:
+        with stage("load") as advance:
+            found["load"] = run_load(desk, arms, request.questions, config.load, advance)
     counts = config.security.canaries, config.security.injections
     if any(counts):
         with stage("security") as advance:
             found["security"] = run_security(desk, arms, request.questions, counts, advance)
     return found
+
+
+def _judged(
+    desk: Desk, by_arm: Mapping[str, Sequence[ArmRow]], config: CompareConfig, stage: Stage
+) -> dict[str, Any] | None:
+    settings = config.judge
+    if settings.base_url is None:
+        return None
+    with stage("verdicts of the judge") as advance:
+        rows = [row for own in by_arm.values() for row in own]
+        judged = judge_rows(desk.store, rows, settings, advance)
+    seed = config.evaluate.seed
+    return {arm: judged_figures(own, judged, settings, seed) for arm, own in by_arm.items()}
 
 
 def _tasks(arms: Sequence[Arm], questions: Sequence[Question]) -> list[Task]:

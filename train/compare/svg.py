@@ -10,7 +10,7 @@ from html import escape
 
 import numpy as np
 
-WIDTH, HEIGHT = 720, 300
+WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46
 COLOURS = 9
 _APART = 5.0
@@ -39,6 +39,15 @@ class Series:
     colour: int
     values: Sequence[float | None]
     intervals: Sequence[Sequence[float] | None] = ()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one series over a continuous x, both 0 to 1, in the order of x."""
+
+    label: str
+    colour: int
+    points: Sequence[tuple[float, float]]
 
 
 def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
@@ -98,9 +107,9 @@ def bars(groups: Sequence[str], series: Sequence[Series], y_title: str) -> str:
     return _svg(marks, y_title)
 
 
-def lines(steps: Sequence[str], series: Sequence[Series], y_title: str) -> str:
+def lines(steps: Sequence[str], series: Sequence[Series], y_title: str, x_title: str = "") -> str:
     """A line a series over steps at equal distances; y is 0 to 1."""
-    marks = [_frame("", y_title)]
+    marks = [_frame(x_title, y_title)]
     gap = (WIDTH - LEFT - RIGHT) / max(1, len(steps))
     xs = [LEFT + (i + 0.5) * gap for i in range(len(steps))]
     marks += [_tick_x(x, _cut(step, gap)) for x, step in zip(xs, steps, strict=True)]
@@ -116,6 +125,31 @@ def lines(steps: Sequence[str], series: Sequence[Series], y_title: str) -> str:
         colour = f"s{one.colour % COLOURS}"
         marks.append(f'<g class="{colour}"><polyline class="path" points="{path}"/>{dots}</g>')
     return _svg(marks, y_title)
+
+
+def reliability(series: Sequence[Curve], x_title: str, y_title: str) -> str:
+    """Curves of what came true over what was claimed, with the line on which both are equal."""
+    claimed = [x for one in series for x, _ in one.points]
+    least = np.floor(10 * min(claimed, default=0.0)) / 10
+    least = float(min(least, 0.9))
+
+    def across(x: float) -> float:
+        return _across((x - least) / (1 - least))
+
+    marks = [_frame(x_title, y_title)]
+    ticks = np.linspace(least, 1.0, 6)
+    marks += [_tick_x(_across(i / 5), f"{tick:.2g}") for i, tick in enumerate(ticks)]
+    marks.append(_line(across(least), _down(least), across(1.0), _down(1.0), "equal"))
+    for one in series:
+        path = " ".join(f"{across(x):.1f},{_down(y):.1f}" for x, y in one.points)
+        dots = "".join(
+            f'<circle cx="{across(x):.1f}" cy="{_down(y):.1f}" r="4">'
+            f"<title>{escape(f'{one.label}: said {x:.2f}, right {y:.2f}')}</title></circle>"
+            for x, y in one.points
+        )
+        colour = f"s{one.colour % COLOURS}"
+        marks.append(f'<g class="{colour}"><polyline class="path" points="{path}"/>{dots}</g>')
+    return _svg(marks, f"{y_title} against {x_title}")
 
 
 def legend(names: Mapping[str, int]) -> str:

@@ -4,6 +4,7 @@ Shapes: K outputs, T tokens of the longest, M tokens that are scored, S source t
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,8 @@ def answer_log_probs(
     generated_M = generating_M - F.cross_entropy(logits_MV, target_M, reduction="none")
     here_MS = source == target_M[:, None]
     copied_M = copying_M + pointer_KTS[scored_KT].masked_fill(~here_MS, MASKED).logsumexp(-1)
-    return list(torch.logaddexp(copied_M, generated_M).split(scored_KT.sum(1).tolist()))
+    counts: list[int] = scored_KT.sum(1).tolist()
+    return list(torch.split(torch.logaddexp(copied_M, generated_M), counts))
 
 
 def _source_read_once(
@@ -63,9 +65,11 @@ def _source_read_once(
 ) -> EncoderDecoderCache:
     """A cache that holds the source's keys and values for all outputs, and no target token yet."""
     filled = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    for layer in model.decoder.layers:
+    layers: Any = model.decoder.layers
+    for layer in layers:
         layer.read_source(encoded.last_hidden_state, filled)
-    for kept in filled.cross_attention_cache.layers:
+    read: Any = filled.cross_attention_cache.layers
+    for kept in read:
         kept.keys = kept.keys.expand(len(given_KT), -1, -1, -1)
         kept.values = kept.values.expand(len(given_KT), -1, -1, -1)
     return filled

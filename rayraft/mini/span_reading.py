@@ -214,5 +214,5 @@ def _whole_words(text: str, span: Span) -> Span:
 
 def _is_by_heart(abstaining: Tensor) -> bool:
     """Whether an answer comes first, without a quote, and it is not the one that there is none."""
-    at_once, none = abstaining[:2].exp().tolist()
+    at_once, none = (float(p) for p in abstaining[:2].exp())
     return at_once > BY_HEART and none < 1 - BY_HEART

@@ -108,8 +108,8 @@ def load_base(
             "use_safetensors": True,
         }
         if quantization is not None:
-            device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
-            options |= {"quantization_config": quantization, "device_map": {"": device}}
+            here = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+            options |= {"quantization_config": quantization, "device_map": {"": here}}
         model = auto.from_pretrained(folder, **options)
     except (OSError, ValueError) as exc:
         reason = " ".join(str(exc).split())[:300]

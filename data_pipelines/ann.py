@@ -28,7 +28,9 @@ def kind_for(wanted: IndexKind, chunks: int, config: DenseConfig) -> AnnKind | N
         if chunks <= config.exact_chunks:
             return None
         return "hnsw" if chunks <= config.hnsw_chunks else "ivfpq"
-    return None if wanted in ("exact", "disk") or not chunks else wanted
+    if not chunks or wanted == "exact":
+        return None
+    return None if wanted == "disk" else wanted
 
 
 class AnnIndex:

@@ -170,28 +170,3 @@ def missing(spec, threads):
     from rayraft.errors import ConfigError
 
     raise ConfigError(f"embedder {spec.name!r}: no such folder")
-
-
-def test_a_served_retriever_switches_under_load(ray_cluster, store, opposite):
-    import ray.serve
-
-    from serve.app import retriever_of
-    from serve.config import ScaleConfig
-
-    config = RetrieverConfig(poll_s=0.1, scale=ScaleConfig(min_replicas=2, max_replicas=2))
-    handle = ray.serve.run(retriever_of(config, store), name="reembed", route_prefix=None)
-    try:
-        search = Search("rail allowance", 3)
-        before = handle.search.remote(search).result(timeout_s=60)
-        old = KnowledgeBase.open(store).version
-        done = threading.Thread(target=reembed, args=(store, opposite))
-        done.start()
-        deadline, newer = time.monotonic() + 90, 0
-        while newer < 20:  # both replicas have answered by then
-            assert time.monotonic() < deadline
-            found = handle.search.remote(search).result(timeout_s=30)  # none of them fails
-            assert_one_embedder(found, before)
-            newer = newer + 1 if found.kb_version > old else 0
-        done.join()
-    finally:
-        ray.serve.delete("reembed")

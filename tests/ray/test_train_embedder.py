@@ -31,6 +31,7 @@ from train.embedder_config import EmbedderConfig
 from train.embedder_measure import Found, Sought, figures, sought
 from train.embedder_rows import group_features, groups, relations
 from train.features import IGNORED
+from train.loop import Hooks, Task, World, run
 from train.modeling import load_to_train, prepare_model
 from train.rerank_rows import Contrast
 from train.rows import EncodedRows
@@ -130,6 +131,28 @@ def test_the_exported_embedder_is_the_trained_one(tiny: str, tmp_path: Path, tun
     found = Embedder.load(str(tmp_path), dtype="float32").embed(texts)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.abs(found - Embedder.load(tiny, dtype="float32").embed(texts)).max() > 0.01
+
+
+def test_the_common_loop_teaches_groups_whatever_the_micro_batches(alone: World, tiny: str) -> None:
+    rows = [contrast(i, passage(f"n{i}", f"w{i + 20} w3")) for i in range(16)]
+    tokenizer = EmbedderTokenizer.load(tiny)
+    table = group_features(groups(rows, 4, 2, seed=0), tokenizer, 64, negatives=1)
+    losses = []
+    for budget in (4096, 256):
+        config = schedule(
+            tiny,
+            *(f"train.micro_batch_tokens={budget}", "train.max_prompt_tokens=64"),
+            *("train.max_completion_tokens=32", "train.max_steps=6", "train.log_every_steps=1"),
+            *("train.workers.count=1", "train.learning_rate=0.02", "train.global_batch_size=4"),
+        )
+        model = prepare_model(load_to_train(config), config)
+        points: list[dict[str, float]] = []
+        encoded = EncodedRows(table, 0, causal=False)
+        task = Task(config, model, encoded, encoded, "print")
+        run(task, alone, Hooks(points.append, lambda *_: None))
+        losses.append([point["loss"] for point in points if "loss" in point])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert losses[0][-1] < losses[0][0]
 
 
 def test_an_embedder_is_no_base_of_a_model_that_writes(tiny: str) -> None:

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import ray.exceptions
 import ray.train
 
 from data_pipelines.own_errors import own_error
-from rayraft.errors import ClusterError
 
 
 class NoRetryOfOwnErrors(ray.train.UserCallback):
@@ -27,19 +25,9 @@ class NoRetryOfOwnErrors(ray.train.UserCallback):
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """A failed run raises the `RayraftError` of its workers as it is; defects stay Ray Train's.
-
-    Raises:
-        ClusterError: Ray Train's controller died.
-    """
+    """A failed run raises the `RayraftError` of its workers as it is; defects stay Ray Train's."""
     try:
         yield
-    except ray.exceptions.RayActorError as exc:
-        # Ray Train restarts workers; its controller, with which they end, nobody restarts.
-        raise ClusterError(
-            "training: the process that watches over the workers died; given again, the same "
-            "command goes on from the last checkpoint"
-        ) from exc
     except ray.train.TrainingFailedError as exc:
         found = own_error(exc)
         if found is None:

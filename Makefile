@@ -21,7 +21,7 @@ export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo test test-unit test-ray test-gpu check format bench bench-peers clean
+.PHONY: help install demo test test-unit test-ray test-gpu check format bench clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,5p'
@@ -72,12 +72,5 @@ bench: $(BENCH_STAMP)
 	@test -f "bench/$(NAME).py" || { echo "error: NAME=$(NAME): no bench/$(NAME).py" >&2; exit 1; }
 	@$(BENCH_VENV)/bin/python -m bench.$(NAME)
 
-# Those of bench/serve_load.py, whose packages exclude ours: RAYRAFT_BENCH_PEERS names another.
-PEERS_VENV := .venv-bench-peers
-bench-peers: $(STAMP)
-	@$(BIN)/python -m venv $(PEERS_VENV)
-	@$(PEERS_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	@$(PEERS_VENV)/bin/pip install --quiet --disable-pip-version-check -r bench/load_peers/requirements.txt
-
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(PEERS_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

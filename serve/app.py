@@ -26,14 +26,10 @@ def build_app(args: AppConfig) -> Any:
     return compose(args, Generator)
 
 
-def compose(
-    args: AppConfig,
-    generator_class: type[Generator],
-    retriever_class: type[Retriever] = Retriever,
-) -> Any:
+def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     """The application with another generator, such as a test's."""
     store = resolve_store(args.store)
-    retriever = retriever_of(args.retriever, store, retriever_class)
+    retriever = retriever_of(args.retriever, store)
     generator = _deployment(generator_class, args.generator.scale).bind(args.generator, store)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     router = _deployment(Router, args.answering.scale).bind(
@@ -45,12 +41,10 @@ def compose(
     )
 
 
-def retriever_of(
-    config: RetrieverConfig, store: str, retriever_class: type[Retriever] = Retriever
-) -> Any:
+def retriever_of(config: RetrieverConfig, store: str) -> Any:
     """The deployment that searches: one index, or shards and the one that asks them all."""
     if config.shards == 1:
-        return _deployment(retriever_class, config.scale).bind(config, store)
+        return _deployment(Retriever, config.scale).bind(config, store)
     shards = [
         _deployment(RetrieverShard, config.scale, f"RetrieverShard{number}").bind(
             config, store, number

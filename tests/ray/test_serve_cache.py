@@ -87,17 +87,19 @@ def parts():
 def ask(parts, tmp_path):
     from serve.deployments import Router
 
-    settings = {"default_adapter": None, "router": None}
-    settings |= {"cache": {"enabled": True, "min_cosine": 0.95}}
+    cache = {"enabled": True, "min_cosine": 0.95}
+    settings = {"default_adapter": None, "router": None, "cache": cache}
     handle = Handle(parts)
     router = Router(AnsweringConfig.model_validate(settings), str(tmp_path), handle, handle)
 
-    async def stream(request):
+    async def stream(request) -> Answer:
         items = [item async for item in router.answer_stream(request)]
-        assert "".join(items[:-1]) == items[-1].text
-        return items[-1]
+        answer = items[-1]
+        assert isinstance(answer, Answer)
+        assert "".join(map(str, items[:-1])) == answer.text
+        return answer
 
-    def go(question, streamed=False, **options) -> Answer:
+    def go(question, streamed=False, **options):
         request = AskRequest(question=question, mode="rag", **options)
         return asyncio.run(stream(request) if streamed else router.answer(request))
 

@@ -110,7 +110,7 @@ class StoreEmbedder:
 
     def __init__(self, kb: "KnowledgeBase", threads: int) -> None:
         self._kb = kb.snapshot()
-        self.model = load_embedder(kb.embedder, threads)
+        self.model = load_embedder(kb, threads)
 
     @property
     def spec(self) -> "EmbedderSpec":
@@ -133,16 +133,17 @@ class StoreEmbedder:
         return version
 
 
-def load_embedder(spec: "EmbedderSpec", threads: int) -> "Embedder":
-    """The embedder that a store was made with, and no other of its name.
+def load_embedder(kb: "KnowledgeBase", threads: int) -> "Embedder":
+    """The embedder that a knowledge base was made with, and no other of its name.
 
     Raises:
         ConfigError: There is none of this name on this machine.
+        NotFoundError: It was published in the store, and is there no more.
         ArtifactMismatch: It is another one here.
     """
+    from data_pipelines.embedders import open_embedder
     from data_pipelines.kb_table import check_embedder
-    from rayraft.models.embedder import Embedder
 
-    embedder = Embedder.load(spec.name, threads=threads)
-    check_embedder(spec, embedder.spec, "knowledge base")
+    embedder = open_embedder(kb, threads)
+    check_embedder(kb.embedder, embedder.spec, "knowledge base")
     return embedder

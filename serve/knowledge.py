@@ -67,7 +67,7 @@ class Retriever(RetrieverBase):
         from data_pipelines.retrieval import HybridRetriever
 
         kb = KnowledgeBase.open(self._store)
-        embedder = load_embedder(kb.embedder, self._config.threads)
+        embedder = load_embedder(kb, self._config.threads)
         return HybridRetriever(kb, embedder, self._config.retrieval, self._reranker)
 
     def _build(self, retriever: "HybridRetriever") -> None:
@@ -96,7 +96,7 @@ class Writer:
         self._store = store
         self._kb = KnowledgeBase.open(store)
         self._threads = config.threads
-        self._embedder = load_embedder(self._kb.embedder, config.threads)
+        self._embedder = load_embedder(self._kb, config.threads)
         self._lock = asyncio.Lock()
 
     async def put(self, documents: Sequence[Document], groups: Sequence[str]) -> int:
@@ -144,7 +144,7 @@ class Writer:
         except ArtifactMismatch:
             # Re-embedded since; nothing was written. Once more with the store's embedder of now.
             self._kb.checkout_latest()
-            self._embedder = load_embedder(self._kb.embedder, self._threads)
+            self._embedder = load_embedder(self._kb, self._threads)
             return ingest_documents(documents, self._kb, self._embedder)
 
     def _acls(self, document_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.raft_staging import Staging
 from data_pipelines.schema import embedded_text
-from rayraft.models.embedder import Embedder
+from data_pipelines.embedders import open_embedder
 from rayraft.records import digest
 from train.compare.measured import Indexed
 
@@ -43,7 +43,7 @@ def _measured(kb: KnowledgeBase, seed: int) -> dict[str, float]:
     rows = kb.read_chunks(["title", "text"]).to_pylist()
     texts = [embedded_text(row["title"], row["text"]) for row in rows]
     chosen = random.Random(seed).sample(texts, min(SAMPLE, len(texts)))
-    embedder = Embedder.load(kb.embedder.name, threads=1)
+    embedder = open_embedder(kb, threads=1)
     embedder.embed(chosen[:2])  # the first call allocates
     began = time.perf_counter()
     embedder.embed(chosen)

@@ -116,11 +116,13 @@ def test_questions_are_as_old_as_the_newest_of_their_documents(store):
     golden = {"old": ["a"], "both": ["a", "b"], "undated": ["c"], "none": []}
     asked = [Question(id=i, question="?", answers=["x"], gold_ids=g) for i, g in golden.items()]
     found = question_ages(kb, asked, "date")
-    assert (found.by, found.groups) == ("date", ["2024-05-01", "2025-02-01", "no date"])
-    assert found.group_of == {"old": "2024-05-01", "both": "2025-02-01", "undated": "no date"}
+    both = "2024-05-01 to 2025-02-01"  # too few questions for two groups
+    assert (found.by, found.groups) == ("date", [both, "no date"])
+    assert found.group_of == {"old": both, "both": both, "undated": "no date"}
     by_version = question_ages(kb, [*asked, ASKED], "no such field")
-    assert by_version.by == "version" and len(by_version.groups) == 2
-    assert by_version.group_of["1"] == by_version.groups[0]  # written before the others
+    assert by_version.by == "version" and len(by_version.groups) == 1
+    oldest, newest = map(int, by_version.group_of["1"].split(" to "))
+    assert oldest < newest <= kb.version  # some versions are of the index alone
 
 
 def test_a_copy_is_made_once_and_writing_into_it_leaves_the_store_as_it_was(store):

@@ -22,8 +22,9 @@ def test_groups_of_ages_are_about_equal_and_in_order_and_keep_a_date_together():
         ),
         12,
     )
-    same = age_groups(dict.fromkeys("abc", "2024") | {"d": "2025"})
-    assert same == {"a": "2024", "b": "2024", "c": "2024", "d": "2025"}
+    same = age_groups({f"q{i}": "2024" if i < 12 else "2025" for i in range(16)})
+    assert [same[f"q{i}"] for i in (0, 11, 12)] == ["2024", "2024", "2025"]
+    assert set(age_groups({f"q{i}": f"202{i}" for i in range(5)}).values()) == {"2020 to 2024"}
     assert age_groups({}) == {}
 
 

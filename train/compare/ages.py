@@ -14,6 +14,8 @@ from data_pipelines.kb_table import UPDATED_IN
 from rayraft.records import Question
 
 GROUPS = 4
+LEAST = 8
+"""Fewer questions make no group: a figure of three says nothing."""
 UNDATED = "no date"
 
 
@@ -58,8 +60,10 @@ def question_ages(kb: KnowledgeBase, questions: Sequence[Question], name: str) -
 def age_groups(dates: Mapping[str, str], count: int = GROUPS) -> dict[str, str]:
     """Key -> `oldest to newest` of its group: at most so many groups, of about equal size.
 
-    Keys with the same date are in the same group.
+    Keys with the same date are in the same group; there are fewer groups where `LEAST` keys would
+    not be in each.
     """
+    count = max(1, min(count, len(dates) // LEAST))
     order = sorted(dates, key=lambda key: (dates[key], key))
     number: dict[str, int] = {}  # date -> group, by the first key that has the date
     for place, key in enumerate(order):

@@ -7,11 +7,11 @@ embedded again by one thread, and the rest is counted up by the number of charac
 import random
 import time
 
+from data_pipelines.embedders import open_embedder
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.raft_staging import Staging
 from data_pipelines.schema import embedded_text
-from data_pipelines.embedders import open_embedder
 from rayraft.records import digest
 from train.compare.measured import Indexed
 

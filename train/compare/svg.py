@@ -15,7 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46
 COLOURS = 9
 _APART = 5.0
 """Pixels between the lines of two series with the same values."""
-_CHAR = 6.6
+_CHAR = 6.4
 """Width of a small letter, for labels that must not overlap."""
 
 
@@ -204,7 +204,10 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 
 def _tick_x(x: float, text: str) -> str:
-    return _text(x, HEIGHT - BOTTOM + 17, text, "middle")
+    return (
+        f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">'
+        f"{escape(text)}</text>"
+    )
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

@@ -211,7 +211,9 @@ def test_the_disk_index_finds_reads_and_follows_as_one_in_memory_does(tmp_path: 
     assert found.index_kind == "disk" and vector_lag(kb) is None
 
     def same() -> bool:
-        asked = [(q, {"method": m}) for q in ("text 7", "oil tax") for m in ("dense", "hybrid")]
+        asked: list[tuple[str, dict[str, object]]] = [
+            (q, {"method": m}) for q in ("text 7", "oil tax") for m in ("dense", "hybrid")
+        ]
         asked += [("text 9", {"groups": ("hr",), "where": {"n": {"lt": 5}}})]
         return all(search(found, q, 10, **o) == search(exact, q, 10, **o) for q, o in asked)
 

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+import data_pipelines.embedders as embedders
 import data_pipelines.ingest_chunking as chunking
 from data_pipelines.config import ChunkingConfig
 from data_pipelines.ingest_report import IngestReport, ingest_summary
@@ -54,7 +55,7 @@ def test_a_worker_parses_the_tokenizer_once(monkeypatch: pytest.MonkeyPatch):
         return load(name)
 
     monkeypatch.setattr(EmbedderTokenizer, "load", counted)
-    chunking.load_tokenizer.cache_clear()
+    embedders.load_tokenizer.cache_clear()
     document = Document(document_id="a", text="one two")
     batch = pa.table({"document": [document.model_dump_json()], "content_hash": ["h"]})
     tables = [

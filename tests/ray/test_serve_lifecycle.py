@@ -41,7 +41,7 @@ class SlowModel:
         raise AssertionError("no adapter is loaded")
 
     def shares_batches(self, adapter):
-        return adapter is None or adapter in self.adapters
+        return adapter is None
 
     def open_rows(self, limits):
         return None

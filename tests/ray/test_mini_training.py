@@ -194,7 +194,6 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
         freeze=["shared"],
         global_batch_size=4,
         max_steps=2,
-        precision="bf16",
         workers=WorkerSettings(count=1, threads=1),
     )
     stage = Stage(mixture=mixture(ALL_TASKS, rows=8), train=train)

@@ -31,4 +31,6 @@ def bm25_rows(dataset: Any, query: str, k: int, rows: bytes | None) -> RowHits:
         prefilter=True,
         row_addr_allowlist=rows,
     ).to_table()
-    return list(zip(table[ROW_ID].to_pylist(), table["_score"].to_pylist(), strict=True))
+    hits = zip(table[ROW_ID].to_pylist(), table["_score"].to_pylist(), strict=True)
+    # Lance searches in parallel, so that equal scores come in any order.
+    return sorted(hits, key=lambda hit: (-hit[1], hit[0]))

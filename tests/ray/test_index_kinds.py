@@ -214,7 +214,7 @@ def test_the_disk_index_finds_reads_and_follows_as_one_in_memory_does(tmp_path: 
         asked: list[tuple[str, dict[str, object]]] = [
             (q, {"method": m}) for q in ("text 7", "oil tax") for m in ("dense", "hybrid")
         ]
-        # By dense search alone: so many equal BM25 scores pass this filter that the last are chance.
+        # By dense search alone: many equal BM25 scores pass this filter, the last ones by chance.
         asked += [("text 9", {"groups": ("hr",), "where": {"n": {"lt": 5}}, "method": "dense"})]
         return all(search(found, q, 10, **o) == search(exact, q, 10, **o) for q, o in asked)
 

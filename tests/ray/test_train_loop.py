@@ -26,6 +26,20 @@ from train.modeling import prepare_model, set_dropout
 from train.rows import EncodedRows
 
 
+PARTED = 5e-4
+
+
+def assert_same_path(losses: list[float], others: list[float]) -> None:
+    """The same losses, but for what chance does to them.
+
+    Adam divides a gradient by its own size, so that one of about zero gives a whole step, whose
+    sign is rounding: from the fifth step on two ways of summing part by 5e-5 of the loss on a CPU
+    with AVX2. What is computed wrongly parts at the second step.
+    """
+    assert losses[:4] == pytest.approx(others[:4], abs=2e-5)
+    assert losses == pytest.approx(others, abs=PARTED)
+
+
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
@@ -39,7 +53,7 @@ def test_loop_computes_what_plain_torch_computes(
     alone: World, bases: dict[str, str], kind: str
 ) -> None:
     config = settings(bases[kind])
-    assert train(config, alone).losses == pytest.approx(plain_losses(config), abs=2e-5)
+    assert_same_path(train(config, alone).losses, plain_losses(config))
 
 
 @pytest.mark.parametrize("kind", ["seq2seq", "causal"])
@@ -48,15 +62,15 @@ def test_micro_batches_do_not_change_the_gradient(
 ) -> None:
     whole = train(settings(bases[kind], "micro_batch_tokens=4096"), alone)
     parts = train(settings(bases[kind], "micro_batch_tokens=40"), alone)
-    assert parts.losses == pytest.approx(whole.losses, abs=2e-5)
-    assert parts.validation == pytest.approx(whole.validation, abs=2e-5)
+    assert_same_path(parts.losses, whole.losses)
+    assert parts.validation == pytest.approx(whole.validation, abs=PARTED)
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_zero_stages_train_the_same(alone: World, bases: dict[str, str], stage: int) -> None:
     first = train(settings(bases["seq2seq"]), alone)
     other = train(settings(bases["seq2seq"], f"zero_stage={stage}"), alone)
-    assert other.losses == pytest.approx(first.losses, abs=2e-5)
+    assert_same_path(other.losses, first.losses)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from train.loop import Hooks, Point, Task, World, run
 from train.modeling import prepare_model, set_dropout
 from train.rows import EncodedRows
 
-
 PARTED = 5e-4
 
 

@@ -126,7 +126,8 @@ class ScriptedModel:
     """Reads the shown documents like a small model that is never wrong about word overlap.
 
     Answers with the last word of the sentence that shares most words with the question; abstains
-    if none shares two. Uncased, as the shipped model. `slow` in a question costs a second.
+    if none shares two. Uncased, as the shipped model. `slow` in a question costs three seconds, in
+    which even a slow machine has sent all that a test sends at once.
     """
 
     base_digest = "scripted"
@@ -150,7 +151,7 @@ class ScriptedModel:
     def generate_rows(self, rows):
         assert all(self.shares_batches(row.adapter) for row in rows)
         if any("slow" in row.messages[-1]["content"].rsplit("Question:", 1)[1] for row in rows):
-            time.sleep(1)
+            time.sleep(3)
         outputs = [Output(self._write(row.messages, row.adapter)) for row in rows]
         for start in range(0, max(len(output.text) for output in outputs), 5):
             time.sleep(0.005 * any(row.on_text is not None for row in rows))

@@ -11,6 +11,7 @@ Everything else (questions to be written, questions without passages, answers th
 by heart) is written word by word.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,11 @@ class _Passage:
     """Its first token's place in the prompt."""
     spans: list[Span]
     """Characters of each of its tokens, within `text`."""
+
+    @functools.cached_property
+    def sentences(self) -> list[Span]:
+        """Of `text`; looked for where a span of it is tried."""
+        return split_sentences(self.text)
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ class SpanReader:
         )
         chosen: dict[tuple[str, str], _Candidate] = {}
         for score, passage, span in found:
-            sentence = sentence_around(span, split_sentences(passage.text))
+            sentence = sentence_around(span, passage.sentences)
             quote = quote_around(passage.text, sentence, span, MAX_QUOTE_CHARS)
             answer = passage.text[span.start : span.end]
             if (quote, answer) in chosen:

@@ -69,6 +69,7 @@ def passes_of(model: TextModel) -> list[int]:
 def test_a_mixed_batch_answers_each_row_with_its_own_adapter(kind: str, tmp_path: Path) -> None:
     model = opened(kind, tmp_path)
     prompts, sizes = asked(kind), passes_of(model)
+    model._reader = None  # word by word
     alone = [
         model.generate([prompt], adapter=name, max_new_tokens=16)[0]
         for prompt, name in zip(prompts, NAMES, strict=True)
@@ -88,6 +89,18 @@ def test_a_mixed_batch_answers_each_row_with_its_own_adapter(kind: str, tmp_path
     assert model.generate(prompts[:1], max_new_tokens=16) == [
         model.generate(prompts, max_new_tokens=16)[0]
     ], "nothing of it stays"
+
+
+def test_rows_that_are_read_by_spans_have_their_own_adapters(tmp_path: Path) -> None:
+    model, prompts = opened("mini", tmp_path), asked("mini")
+    alone = [
+        model.generate([prompt], adapter=name)[0]
+        for prompt, name in zip(prompts, NAMES, strict=True)
+    ]
+    rows = [Row(prompt, adapter=name) for prompt, name in zip(prompts, NAMES, strict=True)]
+    assert model.generate_rows(rows) == alone
+    sure = [output.mean_logprob for output in alone]
+    assert sure != [output.mean_logprob for output in model.generate(prompts)]
 
 
 @pytest.mark.parametrize("option", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}])

@@ -166,7 +166,7 @@ def test_an_embedder_that_is_not_on_this_machine_leaves_the_service_as_it_is(
     assert len(told) == 1, "said once, not at every poll"
 
 
-def missing(spec, threads):
+def missing(kb, threads):
     from rayraft.errors import ConfigError
 
-    raise ConfigError(f"embedder {spec.name!r}: no such folder")
+    raise ConfigError(f"embedder {kb.embedder.name!r}: no such folder")

@@ -2,8 +2,7 @@
 
 Both train the same random model of about 30 million weights on the same rows, prompt and answer as
 RAFT has them, with the loss over answers alone, as many steps of as many rows, the same schedule
-and the number format that is quick here. The losses over all rows afterwards must agree within 3 %.
-Figures are tokens without padding.
+and number format. Losses over all rows must agree within 3 %. Figures are tokens without padding.
 """
 
 import functools

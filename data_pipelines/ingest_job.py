@@ -61,8 +61,7 @@ def run_ingest(
         ArtifactMismatch: The store was made with another embedder.
         ConcurrentWrite: Other writers kept committing first.
     """
-    options = options or RunOptions()
-    started = time.perf_counter()
+    options, started = options or RunOptions(), time.perf_counter()
     files, skipped = _find(paths, config) if paths or not options.query else ([], [])
     kb, name = open_kb(store, config.embedding.embedder)
     embedder = embedder_source(store, name)

@@ -9,6 +9,15 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """MiniLM's sizes for the encoder, the same layer type with cross-attention for the decoder."""
 
     model_type = "rayraft_mini"
+
+    # How a finished reader answers (`span_reading.py`); among the keyword arguments.
+    span_candidates = 0
+    """Spans of the source that are tried as answers; 0: all is written word by word."""
+    span_trust = 1.0
+    """What the encoder's word on a span counts beside the decoder's."""
+    abstain_lean = 0.0
+    """Added to the score of abstaining, nats."""
+
     keys_to_ignore_at_inference = ("past_key_values",)
 
     def __init__(  # noqa: PLR0913  Transformers wants one argument for each setting
@@ -26,9 +35,6 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         span_weight: float = 8.0,
         answer_token_id: int = 3,
         abstain_token_id: int = 4,
-        span_candidates: int = 0,
-        span_trust: float = 1.0,
-        abstain_lean: float = 0.0,
         wheel_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -48,10 +54,6 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
             span_weight: How many label tokens the answer's span counts as in a row's loss.
             answer_token_id: The token after which an output says its answer.
             abstain_token_id: The answer that there is none.
-            span_candidates: Spans of the source that are tried as answers (`span_reading.py`);
-                0: an answer is written word by word, like everything else.
-            span_trust: What the encoder's word on a span counts beside the decoder's.
-            abstain_lean: Added to the score of abstaining.
             wheel_embeddings: Word embeddings are those of the MiniLM wheel and are not saved.
             **kwargs: Transformers' own settings.
         """
@@ -68,9 +70,6 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         self.span_weight = span_weight
         self.answer_token_id = answer_token_id
         self.abstain_token_id = abstain_token_id
-        self.span_candidates = span_candidates
-        self.span_trust = span_trust
-        self.abstain_lean = abstain_lean
         self.wheel_embeddings = wheel_embeddings
         defaults = {
             "is_encoder_decoder": True,

@@ -4,6 +4,8 @@ import functools
 
 import torch
 
+from rayraft.errors import ConfigError
+
 AUTO = "auto"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32} | {
     "bfloat16": torch.bfloat16,
@@ -12,6 +14,21 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32} 
 }
 _BF16_UNITS = ("amx_bf16", "avx512_bf16", "avx10_2", "bf16")
 """CPU features that multiply bf16 in hardware; the last is ARM's."""
+
+
+def choose_device(device: str, dtype: str) -> str:
+    """The device that `auto` means here, or the one that was named.
+
+    Raises:
+        ConfigError: Unknown number format, or the device is not there.
+    """
+    if dtype not in (AUTO, *DTYPES):
+        raise ConfigError(f"dtype={dtype!r}: must be auto, bfloat16, float16 or float32")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device={device!r}: there is no GPU here")
+    return device
 
 
 def torch_dtype(name: str, device: str = "cpu") -> torch.dtype:

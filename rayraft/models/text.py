@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from rayraft.errors import ConfigError
 from rayraft.mini.span_reading import Reading, span_reader
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import BaseModel, base_digest, load_base
@@ -15,15 +14,9 @@ from rayraft.models.batching import length_batches
 from rayraft.models.codec import Codec
 from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning
 from rayraft.models.decoding import Decoding
-from rayraft.models.dtypes import AUTO, DTYPES
+from rayraft.models.dtypes import AUTO, choose_device
 from rayraft.models.encoding import encode_apart
-from rayraft.models.generation import (
-    Confidence,
-    Generated,
-    RowWatch,
-    greedy_settings,
-    whole_output,
-)
+from rayraft.models.generation import Confidence, Generated, RowWatch, greedy_settings, whole_output
 from rayraft.models.row_batch import RowBatch, can_continue
 from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
@@ -70,12 +63,7 @@ class TextModel:
             NotFoundError: There is no such model.
             InputError: The folder holds no model that can be loaded.
         """
-        if dtype not in (AUTO, *DTYPES):
-            raise ConfigError(f"dtype={dtype!r}: must be auto, bfloat16, float16 or float32")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(f"device={device!r}: there is no GPU here")
+        device = choose_device(device, dtype)
         if threads is not None:
             torch.set_num_threads(threads)
         return cls(load_base(base_model, dtype, device=device), base_digest(base_model), device)
@@ -142,9 +130,8 @@ class TextModel:
             with self._turns, torch.inference_mode():
                 reading = self._read(row, ids)
             if reading is not None:
-                outputs[n] = whole_output(
-                    self._codec, row, ids, reading.tokens, reading.mean_logprob
-                )
+                said = (reading.tokens, reading.mean_logprob)
+                outputs[n] = whole_output(self._codec, row, ids, *said)
         written_out = [n for n in range(len(rows)) if n not in outputs]
         for numbers in self._batches(rows, rendered, written_out):
             prompts, heard = [rendered[n] for n in numbers], Confidence()
@@ -197,8 +184,9 @@ class TextModel:
 
     def _draft(self, view: View, row: Row) -> Draft:
         ids = self._codec.render(row.messages, row.max_new_tokens)
-        reading = self._read(row, ids)
-        tokens = reading.tokens if reading else self._write([row], [ids])[0]
+        tokens = (
+            reading.tokens if (reading := self._read(row, ids)) else self._write([row], [ids])[0]
+        )
         reasoning = split_reasoning(tokens, self._codec.decode)
         text = self._codec.decode(tokens)
         return Draft(view.adapter, view.weight, ids, tokens, text, reasoning)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rayraft.commands import clear_errors, new_app, split_overrides
+from rayraft.demo.pace import CHUNKS, QUESTIONS, TRAIN_STEPS
 from rayraft.errors import InputError
 
 app = new_app("The whole path on one corpus.")
@@ -32,14 +33,32 @@ def demo(
         Path, typer.Option(help="Folder of the run; what an earlier demo left in it is removed.")
     ] = Path(".rayraft/demo"),
     questions: Annotated[
-        int, typer.Option(min=4, max=10_000, help="Questions to evaluate on, evenly by kind.")
-    ] = 80,
+        int | None,
+        typer.Option(
+            min=4,
+            max=10_000,
+            help="Questions to evaluate on, evenly by kind.",
+            show_default=f"{QUESTIONS}, fewer on a slow machine",
+        ),
+    ] = None,
     chunks: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Chunks that RAFT examples are made from.")
-    ] = 120,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="Chunks that RAFT examples are made from.",
+            show_default=f"{CHUNKS}, fewer on a slow machine",
+        ),
+    ] = None,
     train_steps: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Optimizer steps of the RAFT adapter.")
-    ] = 40,
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Optimizer steps of the RAFT adapter.",
+            show_default=f"{TRAIN_STEPS}, fewer on a slow machine",
+        ),
+    ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the service; 0 takes a free one.")
     ] = 0,

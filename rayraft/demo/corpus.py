@@ -133,16 +133,22 @@ def validation_questions(raft_folder: Path) -> list[tuple[Question, str]]:
 
 
 def known_questions(
-    questions: Sequence[Question], asked: Sequence[Question], facts: Sequence[ChangedFact]
+    questions: Sequence[Question],
+    asked: Sequence[Question],
+    facts: Sequence[ChangedFact],
+    share: float = 1.0,
 ) -> list[Question]:
-    """What can be learned by heart before an update: all questions but those kept for asking.
+    """What can be learned by heart before an update: a share of what is not kept for asking.
 
-    The facts that will change are among them, with the answers of before.
+    The facts that will change are among them, all of them, with the answers of before.
     """
     was = {fact.question.question: fact.as_it_was() for fact in facts}
     kept = {question.question for question in asked}
     rest = [q for q in questions if q.question not in was and q.question not in kept]
-    return [question for question in (*rest, *was.values()) if question.answers]
+    rest = [question for question in rest if question.answers]
+    wanted = max(0, round(share * (len(rest) + len(was))) - len(was))
+    sample = rest if wanted >= len(rest) else sample_questions(rest, wanted, seed=0)
+    return [*sample, *(question for question in was.values() if question.answers)]
 
 
 def changed_facts(updates: Path) -> list[ChangedFact]:

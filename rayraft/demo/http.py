@@ -1,5 +1,6 @@
 """The running service, as a client of its HTTP API sees it."""
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -79,3 +80,10 @@ class Service:
 
 def _path(document_id: str) -> str:
     return f"/v1/documents/{quote(document_id, safe='/')}"
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

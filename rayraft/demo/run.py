@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,8 @@ from rayraft.demo.corpus import (
     validation_questions,
     write_questions,
 )
-from rayraft.demo.http import Service
+from rayraft.demo.http import Service, free_port
+from rayraft.demo.pace import CHUNKS, QUESTIONS, TRAIN_STEPS, measure_pace
 from rayraft.demo.processes import Processes
 from rayraft.demo.report import result_table
 from rayraft.errors import InputError
@@ -53,9 +53,10 @@ class DemoSettings:
 
     data: Path | None
     work: Path
-    questions: int
-    chunks: int
-    train_steps: int
+    questions: int | None
+    """None, here and in the two below: as many as the machine's pace allows."""
+    chunks: int | None
+    train_steps: int | None
     port: int
     overrides: dict[str, list[str]]
     """Settings of each stage, after the demo's own."""
@@ -71,10 +72,12 @@ class Demo:
         self._corpus: Corpus = find_corpus(settings.data)
         self._work = fresh_folder(settings.work)
         self._store = self._work / "store"
+        self._pace = measure_pace()
 
     def run(self) -> None:
         """Every stage in order."""
         start = time.monotonic()
+        self._console.print(self._pace.told())
         self._knowledge()
         questions = self._questions()
         self._adapters(questions)
@@ -93,7 +96,7 @@ class Demo:
         self._title("Knowledge base: read, chunk, embed, commit")
         self._ingest(self._corpus.documents)
         self._title("RAFT examples: questions, quotes, distractors")
-        chunks = f"max_chunks={self._settings.chunks}"
+        chunks = f"max_chunks={self._settings.chunks or self._pace.of(CHUNKS)}"
         overrides = self._settings.overrides["raft"]
         self._stage("data_pipelines", "raft", "--run", WRITTEN, chunks, GOLDEN, *overrides)
 
@@ -103,7 +106,9 @@ class Demo:
         if self._corpus.questions is not None:
             self._title("People's questions, to be learned by heart")
             everything = read_questions(self._corpus.questions)
-            known = known_questions(everything, read_questions(asked), self._facts())
+            known = known_questions(
+                everything, read_questions(asked), self._facts(), self._pace.share
+            )
             # By heart, the passages of an answer are not shown: one says where it is from.
             known = [question.model_copy(update={"any_gold": True}) for question in known]
             file = write_questions(self._work / "known.jsonl", known)
@@ -111,7 +116,7 @@ class Demo:
             told = ("--run", KNOWN, "--questions", str(file), "validation_fraction=0")
             # No passage will be shown with them, so none has to be guarded against.
             self._stage("data_pipelines", "raft", *told, "guard.reranker=null", "distractors=0")
-        steps = self._settings.train_steps
+        steps = self._settings.train_steps or self._pace.of(TRAIN_STEPS)
         self._train("closed-book", by_heart, "sft.yaml", SHORT_ROWS * steps)
         self._train("raft", WRITTEN, "lora.yaml", steps)
 
@@ -136,7 +141,8 @@ class Demo:
                 f"{self._corpus.documents} has no questions: taking {len(found)} of the RAFT "
                 "validation split, whose documents no adapter has seen."
             )
-        sample = sample_questions(found, self._settings.questions, SEED)
+        count = self._settings.questions or self._pace.of(QUESTIONS)
+        sample = sample_questions(found, count, SEED)
         return write_questions(self._work / "questions.jsonl", sample)
 
     def _evaluate_what_will_change(self) -> dict[str, Any]:
@@ -240,10 +246,3 @@ def newest_report(evals: Path) -> dict[str, Any]:
     newest = max(evals.glob("*/report.json"), key=lambda path: path.stat().st_mtime)
     report: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
     return report
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -167,3 +167,8 @@ def test_what_is_known_before_an_update_has_old_answers_and_nothing_that_will_be
         assert by_text[fact.question.question].answers == list(fact.before)
         assert set(fact.before).isdisjoint(fact.question.answers)
     assert all(question.answers for question in known)
+
+    fewer = known_questions(everything, asked, facts, share=0.3)
+    assert len(fewer) == round(0.3 * len(known))
+    assert will_change <= {question.question for question in fewer}
+    assert {question.id for question in fewer} <= {question.id for question in known}

@@ -1,5 +1,8 @@
-"""Reading of question files: one JSON object a line, checked line by line."""
+"""Question files: one JSON object a line, checked line by line; samples of them."""
 
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +44,23 @@ def _parse(values: dict[str, Any], where: str) -> Question:
         return Question(**values)
     except ValidationError as exc:
         raise InputError(f"{where}: {explain(exc)}") from exc
+
+
+def sample_questions(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
+    """At most `count` questions, the kinds as evenly as there are some of each; seeded."""
+    kinds: dict[str, list[Question]] = defaultdict(list)
+    for question in sorted(questions, key=lambda question: question.id):
+        kinds[question.kind].append(question)
+    generator = random.Random(seed)
+    piles = [generator.sample(kinds[kind], len(kinds[kind])) for kind in sorted(kinds)]
+    taken: list[Question] = []
+    while len(taken) < count and any(piles):
+        taken += [pile.pop() for pile in piles if pile]
+    return sorted(taken[:count], key=lambda question: question.id)
+
+
+def write_questions(path: Path, questions: Iterable[Question]) -> Path:
+    """Writes a question file and returns its path."""
+    lines = [question.model_dump_json() + "\n" for question in questions]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path

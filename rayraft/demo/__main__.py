@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,23 @@ from rayraft.demo.pace import CHUNKS, QUESTIONS, TRAIN_STEPS
 from rayraft.errors import InputError
 
 app = new_app("The whole path on one corpus.")
+
+
+def _paced(lowest: int, highest: int, whole: int, text: str) -> Any:
+    """An option that the machine's pace decides where it is not given."""
+    shown = f"{whole}, fewer on a slow machine"
+    return typer.Option(min=lowest, max=highest, help=text, show_default=shown)
+
+
+Questions = Annotated[
+    int | None, _paced(4, 10_000, QUESTIONS, "Questions to evaluate on, evenly by kind.")
+]
+Chunks = Annotated[
+    int | None, _paced(1, 1_000_000, CHUNKS, "Chunks that RAFT examples are made from.")
+]
+TrainSteps = Annotated[
+    int | None, _paced(1, 100_000, TRAIN_STEPS, "Optimizer steps of the RAFT adapter.")
+]
 
 
 @app.command(
@@ -32,33 +49,9 @@ def demo(
     work: Annotated[
         Path, typer.Option(help="Folder of the run; what an earlier demo left in it is removed.")
     ] = Path(".rayraft/demo"),
-    questions: Annotated[
-        int | None,
-        typer.Option(
-            min=4,
-            max=10_000,
-            help="Questions to evaluate on, evenly by kind.",
-            show_default=f"{QUESTIONS}, fewer on a slow machine",
-        ),
-    ] = None,
-    chunks: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1_000_000,
-            help="Chunks that RAFT examples are made from.",
-            show_default=f"{CHUNKS}, fewer on a slow machine",
-        ),
-    ] = None,
-    train_steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=100_000,
-            help="Optimizer steps of the RAFT adapter.",
-            show_default=f"{TRAIN_STEPS}, fewer on a slow machine",
-        ),
-    ] = None,
+    questions: Questions = None,
+    chunks: Chunks = None,
+    train_steps: TrainSteps = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the service; 0 takes a free one.")
     ] = 0,

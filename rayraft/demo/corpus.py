@@ -4,15 +4,14 @@ Pure reading and writing of files; knows nothing of processes and HTTP.
 """
 
 import json
-import random
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rayraft.errors import InputError, NotFoundError
+from rayraft.questions import sample_questions
 from rayraft.records import Question
 
 ROOT = Path(__file__).parents[2]
@@ -80,26 +79,6 @@ def find_corpus(data: Path | None) -> Corpus:
         questions=folder / "questions.jsonl",
         updates=folder / "updates",
     )
-
-
-def sample_questions(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
-    """At most `count` questions, the kinds as evenly as there are some of each; seeded."""
-    kinds: dict[str, list[Question]] = defaultdict(list)
-    for question in sorted(questions, key=lambda question: question.id):
-        kinds[question.kind].append(question)
-    generator = random.Random(seed)
-    piles = [generator.sample(kinds[kind], len(kinds[kind])) for kind in sorted(kinds)]
-    taken: list[Question] = []
-    while len(taken) < count and any(piles):
-        taken += [pile.pop() for pile in piles if pile]
-    return sorted(taken[:count], key=lambda question: question.id)
-
-
-def write_questions(path: Path, questions: Iterable[Question]) -> Path:
-    """Writes a question file and returns its path."""
-    lines = [question.model_dump_json() + "\n" for question in questions]
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
 
 
 def validation_questions(raft_folder: Path) -> list[tuple[Question, str]]:

@@ -20,16 +20,14 @@ from rayraft.demo.corpus import (
     changed_facts,
     find_corpus,
     known_questions,
-    sample_questions,
     validation_questions,
-    write_questions,
 )
 from rayraft.demo.http import Service, free_port
 from rayraft.demo.pace import CHUNKS, QUESTIONS, TRAIN_STEPS, measure_pace
 from rayraft.demo.processes import Processes
 from rayraft.demo.report import result_table
 from rayraft.errors import InputError
-from rayraft.questions import read_questions
+from rayraft.questions import read_questions, sample_questions, write_questions
 from rayraft.records import COMBINED_MODES, MODES
 
 MARKER = ".rayraft-demo"

@@ -13,12 +13,10 @@ from rayraft.demo.corpus import (
     find_corpus,
     known_questions,
     other_answer,
-    sample_questions,
     validation_questions,
-    write_questions,
 )
 from rayraft.errors import InputError, NotFoundError
-from rayraft.questions import read_questions
+from rayraft.questions import read_questions, sample_questions
 from rayraft.records import Question
 
 
@@ -26,29 +24,6 @@ def question(number: int, kind: str = "", answer: str = "blue") -> Question:
     return Question(
         id=f"q{number:02}", question="?", answers=[answer], gold_ids=["d.md"], kind=kind
     )
-
-
-def test_a_sample_takes_kinds_evenly_whatever_the_order_of_the_file():
-    questions = [question(i, "many") for i in range(40)] + [question(50 + i, "few") for i in (0, 1)]
-
-    taken = sample_questions(questions, 10, seed=1)
-
-    assert [q.kind for q in taken].count("few") == 2
-    assert len({q.id for q in taken}) == 10
-    assert taken == sample_questions(questions[::-1], 10, seed=1)
-    assert taken != sample_questions(questions, 10, seed=2)
-
-
-def test_a_sample_larger_than_the_file_is_the_whole_file():
-    questions = [question(i) for i in range(3)]
-
-    assert sample_questions(questions, 100, seed=0) == questions
-
-
-def test_written_questions_are_read_back_unchanged(tmp_path: Path):
-    questions = [question(1), question(2, "stable")]
-
-    assert read_questions(write_questions(tmp_path / "q.jsonl", questions)) == questions
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from rayraft.errors import InputError
-from rayraft.questions import read_questions
+from rayraft.questions import read_questions, sample_questions, write_questions
+from rayraft.records import Question
 
 GOOD = {"id": "1", "question": "Who?", "answers": ["Ada"], "gold_ids": ["d"]}
 
@@ -67,3 +68,32 @@ def test_missing_empty_and_binary_files_are_named(tmp_path):
     (tmp_path / "b.jsonl").write_bytes(b'{"id": "\xff"}')
     with pytest.raises(InputError, match="not UTF-8 at byte 8"):
         read_questions(tmp_path / "b.jsonl")
+
+
+def question(number, kind="", answer="blue"):
+    return Question(
+        id=f"q{number:02}", question="?", answers=[answer], gold_ids=["d.md"], kind=kind
+    )
+
+
+def test_a_sample_takes_kinds_evenly_whatever_the_order_of_the_file():
+    questions = [question(i, "many") for i in range(40)] + [question(50 + i, "few") for i in (0, 1)]
+
+    taken = sample_questions(questions, 10, seed=1)
+
+    assert [q.kind for q in taken].count("few") == 2
+    assert len({q.id for q in taken}) == 10
+    assert taken == sample_questions(questions[::-1], 10, seed=1)
+    assert taken != sample_questions(questions, 10, seed=2)
+
+
+def test_a_sample_larger_than_the_file_is_the_whole_file():
+    questions = [question(i) for i in range(3)]
+
+    assert sample_questions(questions, 100, seed=0) == questions
+
+
+def test_written_questions_are_read_back_unchanged(tmp_path):
+    questions = [question(1), question(2, "stable")]
+
+    assert read_questions(write_questions(tmp_path / "q.jsonl", questions)) == questions

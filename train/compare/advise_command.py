@@ -40,8 +40,7 @@ def advise(  # noqa: PLR0913 - each parameter is an option
     between them are what training and better retrieval can bring. `compare` reuses the answers.
     """
     from rayraft.config import load
-    from rayraft.demo.corpus import sample_questions
-    from rayraft.questions import read_questions
+    from rayraft.questions import read_questions, sample_questions
     from train.compare.config import CompareConfig
     from train.compare.needs import parse_needs
     from train.compare.plan import Request

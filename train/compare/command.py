@@ -81,8 +81,7 @@ def compare(  # noqa: PLR0913 - each parameter is an option
     settings = _with_arms(load(CompareConfig, config, overrides or ()), arms)
     wanted = parse_needs(needs)
 
-    from rayraft.demo.corpus import sample_questions
-    from rayraft.questions import read_questions
+    from rayraft.questions import read_questions, sample_questions
 
     asked = read_questions(questions)
     if limit is not None:

@@ -1,15 +1,23 @@
 """`python -m train embedder`, `rayraft train-embedder`."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rayraft.commands import clear_errors
+from train.retriever_options import (
+    Address,
+    ConfigFile,
+    Overrides,
+    QuestionFile,
+    RaftRun,
+    Store,
+    in_session,
+)
 
 if TYPE_CHECKING:
     from train.embedder import TrainedEmbedder
+    from train.watching import Watch
 
 EPILOG = (
     "Examples: `python -m train embedder --store .rayraft/store`\n\n"
@@ -25,18 +33,13 @@ def register(app: typer.Typer) -> None:
 
 
 def embedder(  # noqa: PLR0913 - each parameter is an option
-    store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
-    run: Annotated[str | None, typer.Option(help="RAFT run; the newest without.")] = None,
-    questions: Annotated[
-        Path | None,
-        typer.Option(help="JSONL of people's questions with gold_ids, in place of a RAFT run."),
-    ] = None,
+    store: Store,
+    config: ConfigFile = None,
+    run: RaftRun = None,
+    questions: QuestionFile = None,
     name: Annotated[str, typer.Option(help="Name of the embedder.")] = "embedder",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster; RAY_ADDRESS or this machine without.")
-    ] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
+    address: Address = None,
+    overrides: Overrides = None,
 ) -> None:
     """Trains the embedder on a store's own questions and publishes it.
 
@@ -49,24 +52,18 @@ def embedder(  # noqa: PLR0913 - each parameter is an option
     from train.embedder_config import EmbedderConfig
 
     settings = load(EmbedderConfig, config, overrides or ())
-    from data_pipelines.progress import progress_bar
-    from data_pipelines.ray_session import ray_session
     from train.embedder import from_questions, from_raft, train_embedder
-    from train.resources import check_resources
-    from train.watching import watching
 
     if questions is None:
         lessons = from_raft(store, run, settings)
     else:
         given = read_questions(questions)
         lessons = from_questions(store, given, f"questions/{questions.name}", settings)
-    if address:
-        os.environ["RAY_ADDRESS"] = address
-    with ray_session():
-        check_resources(settings.train.workers)
-        with progress_bar("training steps") as advance, watching(advance) as watch:
-            trained = train_embedder(store, settings, name, lessons, watch)
-    typer.echo(summary(trained))
+
+    def train(watch: "Watch") -> "TrainedEmbedder":
+        return train_embedder(store, settings, name, lessons, watch)
+
+    typer.echo(summary(in_session(settings.train, address, train)))
 
 
 def summary(trained: "TrainedEmbedder") -> str:

@@ -1,15 +1,23 @@
 """`python -m train reranker`, `rayraft train-reranker`."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rayraft.commands import clear_errors
+from train.retriever_options import (
+    Address,
+    ConfigFile,
+    Overrides,
+    QuestionFile,
+    RaftRun,
+    Store,
+    in_session,
+)
 
 if TYPE_CHECKING:
     from train.reranker import TrainedReranker
+    from train.watching import Watch
 
 EPILOG = (
     "Examples: `python -m train reranker --store .rayraft/store`\n\n"
@@ -26,18 +34,13 @@ def register(app: typer.Typer) -> None:
 
 
 def reranker(  # noqa: PLR0913 - each parameter is an option
-    store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
-    run: Annotated[str | None, typer.Option(help="RAFT run; the newest without.")] = None,
-    questions: Annotated[
-        Path | None,
-        typer.Option(help="JSONL of people's questions with gold_ids, in place of a RAFT run."),
-    ] = None,
+    store: Store,
+    config: ConfigFile = None,
+    run: RaftRun = None,
+    questions: QuestionFile = None,
     name: Annotated[str, typer.Option(help="Name of the reranker.")] = "reranker",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster; RAY_ADDRESS or this machine without.")
-    ] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
+    address: Address = None,
+    overrides: Overrides = None,
 ) -> None:
     """Trains the reranker on a store's own questions and publishes it.
 
@@ -48,24 +51,18 @@ def reranker(  # noqa: PLR0913 - each parameter is an option
     from train.reranker_config import RerankerConfig
 
     settings = load(RerankerConfig, config, overrides or ())
-    from data_pipelines.progress import progress_bar
-    from data_pipelines.ray_session import ray_session
     from train.reranker import from_questions, from_raft, train_reranker
-    from train.resources import check_resources
-    from train.watching import watching
 
     if questions is None:
         asked = from_raft(store, run, settings)
     else:
         given = read_questions(questions)
         asked = from_questions(given, f"questions/{questions.name}", settings)
-    if address:
-        os.environ["RAY_ADDRESS"] = address
-    with ray_session():
-        check_resources(settings.train.workers)
-        with progress_bar("training steps") as advance, watching(advance) as watch:
-            trained = train_reranker(store, settings, name, asked, watch)
-    typer.echo(summary(trained))
+
+    def train(watch: "Watch") -> "TrainedReranker":
+        return train_reranker(store, settings, name, asked, watch)
+
+    typer.echo(summary(in_session(settings.train, address, train)))
 
 
 def summary(trained: "TrainedReranker") -> str:

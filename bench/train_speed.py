@@ -154,7 +154,7 @@ def loop(
     torch.set_num_threads(threads)
     config = settings(base, threads)
     model = prepare_model(load_base(base, PRECISION), config)
-    encoded = EncodedRows(pa.Table.from_pylist(rows, schema=FEATURES), 0, causal=True)
+    encoded = EncodedRows([pa.Table.from_pylist(rows, schema=FEATURES)], 0, causal=True)
     hooks = Hooks(lambda point: None, lambda metrics, state, engine: None)
     began = time.perf_counter()
     engine = run(Task(config, model, encoded, None, "bench"), world, hooks)
@@ -235,7 +235,7 @@ def train_theirs(
 @torch.no_grad()
 def loss_of(model: Any, rows: list[dict[str, list[int]]]) -> float:
     """Mean loss over the answer tokens of all rows."""
-    encoded = EncodedRows(pa.Table.from_pylist(rows, schema=FEATURES), 0, causal=True)
+    encoded = EncodedRows([pa.Table.from_pylist(rows, schema=FEATURES)], 0, causal=True)
     model.train(False)
     total, weight = 0.0, 0
     for row in range(len(encoded)):

@@ -85,7 +85,7 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
     # depends neither on the number of workers nor on who died. The blocks travel as references.
     blocks = {
         "train": features.to_arrow_refs(),
-        "validation": validation.to_arrow_refs() if validation is not None else [],
+        "validation": validation.to_arrow_refs() if validation and validation.count() else [],
         "start": [ray.put(start)] if start is not None else [],
     }
     trainer = ray.train.torch.TorchTrainer(

@@ -1,61 +1,36 @@
-"""Encoded rows in memory, addressed by index.
+"""Encoded rows addressed by index, and batches of them.
 
-Every worker holds its own copy: joining the blocks' columns copies them.
+Every worker can reach every row, because all compute the same plan of them. Token ids stand in a
+file of the worker's own that is mapped into memory; held are two numbers a row.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from rayraft.errors import ConfigError, InputError
 from train.batching import IntArray, Lengths
 from train.features import IGNORED
-
-Int = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Lists of different lengths in one array; list i is `values[offsets[i]:offsets[i + 1]]`."""
-
-    values: npt.NDArray[np.int32]
-    offsets: Int
-
-    @classmethod
-    def from_column(cls, column: pa.ChunkedArray) -> "Ragged":
-        """The lists of an Arrow column of `list<int32>`."""
-        values = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-        lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]
-        counts = np.concatenate([np.zeros(1, np.int64), *lengths])
-        return cls(np.concatenate([np.zeros(0, np.int32), *values]), np.cumsum(counts))
-
-    def padded(self, rows: Int, fill: int) -> Int:
-        """The lists of `rows` as int64 [n_rows, longest], filled up at the right."""
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
-        out = np.full((len(rows), int(lengths.max())), fill, dtype=np.int64)
-        for line, row in zip(out, rows, strict=True):
-            start, end = self.offsets[row], self.offsets[row + 1]
-            line[: end - start] = self.values[start:end]
-        return out
-
-    def joined(self, rows: Int) -> Int:
-        """The lists of `rows` one after the other, int64 [n]."""
-        parts = [self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows]
-        return np.concatenate(parts).astype(np.int64)
+from train.ragged import RaggedFile
 
 
 class EncodedRows:
     """Features of all rows, and batches of them."""
 
     def __init__(
-        self, table: pa.Table, pad_token_id: int, causal: bool, packed: bool = False
+        self, tables: Iterable[pa.Table], pad_token_id: int, causal: bool, packed: bool = False
     ) -> None:
-        """`table` has the columns of `features.FEATURES`; `packed` is for causal models alone.
+        """Reads all tables, one at a time.
+
+        Args:
+            tables: With the columns of `features.FEATURES`.
+            pad_token_id: Fills short rows up.
+            causal: Whether a row's labels are as long as its input.
+            packed: Rows stand side by side; for causal models alone.
 
         Raises:
             InputError: There are no rows, or one without a supervised token.
@@ -63,13 +38,19 @@ class EncodedRows:
         """
         if packed and not causal:
             raise ConfigError("packing=True: only for causal models; this one has an encoder")
-        if table.num_rows == 0:
-            raise InputError("training rows: none left (all longer than max_prompt_tokens?)")
-        self.inputs = Ragged.from_column(table["input_ids"])
-        self.labels = Ragged.from_column(table["labels"])
+        inputs, labels = RaggedFile(), RaggedFile()
+        supervised = [np.zeros(0, np.int64)]
+        for table in tables:
+            inputs.add(table["input_ids"])
+            labels.add(table["labels"])
+            supervised += [_supervised(chunk) for chunk in table["labels"].chunks]
+        self.inputs, self.labels = inputs.mapped(), labels.mapped()
+        self._supervised = np.concatenate(supervised)
         self.pad_token_id, self.causal, self.packed = pad_token_id, causal, packed
-        if int(self.lengths.supervised.min()) == 0:
-            row = int(self.lengths.supervised.argmin())
+        if not len(self):
+            raise InputError("training rows: none left (all longer than max_prompt_tokens?)")
+        if int(self._supervised.min()) == 0:
+            row = int(self._supervised.argmin())
             raise InputError(f"training row {row}: no supervised token")
 
     def __len__(self) -> int:
@@ -78,12 +59,11 @@ class EncodedRows:
     @cached_property
     def lengths(self) -> Lengths:
         """Token counts of all rows."""
-        counted = np.concatenate([[0], np.cumsum(self.labels.values != IGNORED)])
-        target = np.diff(self.labels.offsets)
+        target = self.labels.lengths
         return Lengths(
-            source=np.diff(self.inputs.offsets),
+            source=self.inputs.lengths,
             target=np.zeros_like(target) if self.causal else target,
-            supervised=counted[self.labels.offsets[1:]] - counted[self.labels.offsets[:-1]],
+            supervised=self._supervised,
             packed=self.packed,
         )
 
@@ -125,3 +105,10 @@ class EncodedRows:
         for array in (self.inputs.values, self.inputs.offsets, self.labels.values):
             total.update(np.ascontiguousarray(array).data)
         return total.hexdigest()
+
+
+def _supervised(labels: pa.ListArray) -> IntArray:
+    """Of each list, how many labels the loss counts; int64 [n]."""
+    counts = np.concatenate([[0], np.cumsum(labels.flatten().to_numpy() != IGNORED)])
+    ends = labels.offsets.to_numpy() - labels.offsets[0].as_py()
+    return np.diff(counts[ends])

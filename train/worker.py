@@ -4,7 +4,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,6 @@ from rayraft.records import digest
 from train.averaging import BestWeights, WeightMean
 from train.checkpoints import TrainState, gather_weights, resumed_step, save_state
 from train.config import TrainConfig, deciding_settings
-from train.features import FEATURES
 from train.loop import Hooks, Point, Task, World, run
 from train.modeling import begin_with, export_model, load_to_train, prepare_model
 from train.precision import settled
@@ -57,9 +56,13 @@ def train_worker(settings: dict[str, Any]) -> None:
     base = load_to_train(config)
     causal = not base.is_encoder_decoder
     pad = int(base.tokenizer.pad_token_id or 0)
-    rows = EncodedRows(_table(settings["blocks"]["train"]), pad, causal, config.packing)
-    validation = _table(settings["blocks"]["validation"])
-    fingerprint = _fingerprint(told, rows)
+    blocks = settings["blocks"]
+    rows = {
+        split: EncodedRows(_tables(blocks[split]), pad, causal, config.packing)
+        for split in ("train", "validation")
+        if blocks[split]
+    }
+    fingerprint = _fingerprint(told, rows["train"])
     _same_everywhere(fingerprint)
     place = RunPlace(**settings["place"])
     with ExitStack() as stack:
@@ -79,9 +82,9 @@ def train_worker(settings: dict[str, Any]) -> None:
         )
         task = Task(
             config,
-            _prepared(base, config, settings["blocks"]["start"]),
-            rows,
-            EncodedRows(validation, pad, causal, config.packing) if validation.num_rows else None,
+            _prepared(base, config, blocks["start"]),
+            rows["train"],
+            rows.get("validation"),
             fingerprint,
             folder,
         )
@@ -184,5 +187,7 @@ def _prepared(
     return model
 
 
-def _table(blocks: list[ray.ObjectRef[pa.Table]]) -> pa.Table:
-    return pa.concat_tables([FEATURES.empty_table(), *ray.get(blocks)])
+def _tables(blocks: Sequence[ray.ObjectRef[pa.Table]]) -> Iterator[pa.Table]:
+    """One block after the other: none is held for longer than it takes to write its rows down."""
+    for block in blocks:
+        yield ray.get(block)

@@ -55,7 +55,7 @@ def encoded(config: TrainConfig, seed: int = 0) -> EncodedRows:
     table = pa.Table.from_pylist([dict(row) for row in copying_rows(40, seed)])
     causal = not load_base(config.base_model, "fp32").is_encoder_decoder
     features = encode_rows(table, config=config.model_dump())
-    return EncodedRows(features, 0, causal, config.packing)
+    return EncodedRows([features], 0, causal, config.packing)
 
 
 def train(

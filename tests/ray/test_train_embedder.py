@@ -82,7 +82,7 @@ def test_the_loss_is_info_nce_over_what_the_embedder_says(tiny: str, tuning: str
     rows = [contrast(i, passage(f"n{i}", f"w{i + 30} [CLS] w3")) for i in range(5)]
     embedder = Embedder.load(tiny, dtype="float32")
     table = group_features(groups(rows, 3, 1, seed=0), embedder.tokenizer, 64, negatives=1)
-    encoded = EncodedRows(table, 0, causal=False)
+    encoded = EncodedRows([table], 0, causal=False)
     model = prepare_model(load_to_train(config), config).eval()
     losses = []
     for number, group in enumerate(groups(rows, 3, 1, seed=0)):
@@ -135,7 +135,7 @@ def test_the_common_loop_teaches_groups_whatever_the_micro_batches(alone: World,
         )
         model = prepare_model(load_to_train(config), config)
         points: list[dict[str, float]] = []
-        encoded = EncodedRows(table, 0, causal=False)
+        encoded = EncodedRows([table], 0, causal=False)
         task = Task(config, model, encoded, encoded, "print")
         run(task, alone, Hooks(points.append, lambda *_: None))
         losses.append([point["loss"] for point in points if "loss" in point])

@@ -1,5 +1,8 @@
 """Rows to token ids, and token ids to batches."""
 
+import tempfile
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +128,9 @@ def test_a_row_with_nothing_to_learn_is_an_error(bases: dict[str, str]) -> None:
         {"input_ids": [[1, 2]], "labels": [[IGNORED, IGNORED]]}, schema=FEATURES
     )
     with pytest.raises(InputError, match="row 0: no supervised token"):
-        EncodedRows(unsupervised, 0, causal=True)
+        EncodedRows([unsupervised], 0, causal=True)
     with pytest.raises(InputError, match="none left"):
-        EncodedRows(FEATURES.empty_table(), 0, causal=True)
+        EncodedRows([FEATURES.empty_table()], 0, causal=True)
 
 
 @pytest.mark.parametrize("kind", ["seq2seq", "causal"])
@@ -138,7 +141,7 @@ def test_batches_hold_the_rows_and_padding_that_counts_for_nothing(
     table = pa.Table.from_pylist([dict(row) for row in copying_rows(20)])
     features = encode_rows(table, config=config.model_dump())
     halves = pa.concat_tables([features.slice(0, 7), features.slice(7)])  # chunks with offsets
-    rows = EncodedRows(halves, 0, causal=kind == "causal")
+    rows = EncodedRows([halves], 0, causal=kind == "causal")
     picked = np.array([3, 11, 0])
     batch = rows.batch(picked)
     for line, index in enumerate(picked):
@@ -149,13 +152,39 @@ def test_batches_hold_the_rows_and_padding_that_counts_for_nothing(
         labels = batch["labels"][line]
         assert labels[labels != IGNORED].tolist() == [t for t in expected["labels"] if t != IGNORED]
         assert rows.lengths.supervised[index] == (labels != IGNORED).sum()
-    assert rows.digest() == EncodedRows(features, 0, causal=kind == "causal").digest()
+    one_by_one = [halves.slice(0, 7), FEATURES.empty_table(), halves.slice(7)]
+    for tables in ([features], one_by_one):
+        assert rows.digest() == EncodedRows(tables, 0, causal=kind == "causal").digest()
+
+
+def test_rows_are_read_table_by_table_and_stand_in_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    size, n_tables = 200_000, 20
+
+    def tables() -> Iterator[pa.Table]:
+        for number in range(n_tables):
+            ids = np.full(size, number, np.int32)
+            column = pa.ListArray.from_arrays(np.array([0, size // 2, size], np.int32), ids)
+            yield pa.table({"input_ids": column, "labels": column}, schema=FEATURES)
+
+    tracemalloc.start()
+    rows = EncodedRows(tables(), 0, causal=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(rows) == 2 * n_tables
+    # Some tables' worth (with the count of what is supervised), not the whole set.
+    assert peak < n_tables * size * 4 * 2 / 3
+    assert list(tmp_path.iterdir()) == []
+    assert rows.batch(np.array([39]))["input_ids"].tolist() == [[19] * (size // 2)]
 
 
 def test_digest_changes_with_any_token(bases: dict[str, str]) -> None:
     table = pa.table({"input_ids": [[5, 6], [7]], "labels": [[8], [9]]}, schema=FEATURES)
     other = pa.table({"input_ids": [[5], [6, 7]], "labels": [[8], [9]]}, schema=FEATURES)
-    assert EncodedRows(table, 0, False).digest() != EncodedRows(other, 0, False).digest()
+    assert EncodedRows([table], 0, False).digest() != EncodedRows([other], 0, False).digest()
 
 
 def test_the_shipped_tokenizer_is_rendered_once(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +16,24 @@ from safetensors.torch import load_file
 
 import train.fit
 import train.worker
-from rayraft.config import load
 from rayraft.errors import ConfigError
+from tests.ray.fit_harness import (
+    STEPS,
+    assert_same_end,
+    counting_worker,
+    dying_worker,
+    losses,
+    settings,
+    steps_logged,
+)
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.averaging import WeightMean
-from train.config import TrainConfig
 from train.features import encode_rows
 from train.fit import FitResult, encode, fit_features, fit_rows
-from train.loop import World
-from train.trackers import Tracker
-from train.worker import CURVE, RunPlace
+from train.worker import RunPlace
 
-STEPS, AVERAGED = 12, 8
-SNAPSHOT = "checkpoint_manager_snapshot*"
+AVERAGED = 8
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-
-def settings(base: str, *overrides: str) -> TrainConfig:
-    return load(
-        TrainConfig,
-        None,
-        [
-            f"base_model={base}",
-            "tuning=full",
-            "precision=fp32",
-            f"max_steps={STEPS}",
-            "global_batch_size=8",
-            "micro_batch_tokens=48",
-            "max_prompt_tokens=32",
-            "max_completion_tokens=8",
-            "learning_rate=0.003",
-            "log_every_steps=1",
-            "checkpoint_every_steps=4",
-            "collective_timeout_s=60",
-            *overrides,
-        ],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -73,68 +55,6 @@ def undisturbed(ray_cluster: None, base: str, storage: str) -> FitResult:
     rows, held_out = copying_rows(60), copying_rows(20, seed=1)
     config = settings(base, f"average_from_step={AVERAGED}", "workers.count=1..2")
     return fit_rows(config, rows, RunPlace(storage, "undisturbed"), held_out)
-
-
-def dying_worker(flag: Path, folder: Path, step: int = 6) -> Callable[[dict[str, Any]], None]:
-    """The worker loop, in which worker 1 is killed once, after a step."""
-    show, began = train.worker._show, time.time()
-
-    def show_or_die(
-        point: dict[str, float], place: RunPlace, world: World, trackers: Sequence[Tracker] = ()
-    ) -> None:
-        show(point, place, world, trackers)
-        if point["step"] != step or flag.exists():
-            return
-        deadline = time.monotonic() + 120
-        # Ray's controller takes note of a checkpoint some seconds after the worker made it.
-        while not any(p.stat().st_mtime > began for p in folder.glob(SNAPSHOT)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        if world.world_rank == 1:
-            flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def worker(values: dict[str, Any]) -> None:
-        import train.worker as fit  # the worker's own, which nobody has patched
-
-        fit._show = show_or_die
-        fit.train_worker(values)
-
-    return worker
-
-
-def counting_worker(starts: Path) -> Callable[[dict[str, Any]], None]:
-    """The worker loop, which leaves a line for each start."""
-
-    def worker(values: dict[str, Any]) -> None:
-        import train.worker as fit  # the worker's own, which nobody has patched
-
-        with starts.open("a") as file:
-            file.write("started\n")
-        fit.train_worker(values)
-
-    return worker
-
-
-def weights(result: FitResult) -> dict[str, torch.Tensor]:
-    with result.checkpoint.as_directory() as folder:
-        return load_file(Path(folder) / "state.safetensors")
-
-
-def assert_same_end(left: FitResult, right: FitResult) -> None:
-    one, other = weights(left), weights(right)
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5, msg=name)
-
-
-def steps_logged(storage: str, name: str) -> list[int]:
-    lines = (Path(storage) / name / CURVE).read_text().splitlines()
-    return [int(json.loads(line)["step"]) for line in lines]
-
-
-def losses(result: FitResult) -> list[float]:
-    return [point["loss"] for point in result.curve if "loss" in point]
 
 
 def test_result_has_metrics_curve_and_a_loadable_model_of_averaged_weights(
@@ -206,6 +126,15 @@ def test_run_goes_on_after_its_controller_was_killed(
     assert flag.exists()
     assert losses(finished) == pytest.approx(losses(undisturbed), abs=1e-4)
     assert_same_end(finished, undisturbed)
+
+
+def test_run_goes_on_after_a_lost_node(undisturbed: FitResult, base: str, storage: str) -> None:
+    command = [sys.executable, "-m", "tests.ray.node_loss", base, storage]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["lost"]
+    assert found["losses"] == pytest.approx(losses(undisturbed), abs=1e-4)
 
 
 def test_three_workers_and_then_one_go_on_where_two_stopped(

@@ -1,0 +1,125 @@
+"""Requests per second over HTTP at 1, 8 and 32 clients: search, and answers from what is found.
+
+Ours is `rayraft serve` with its defaults; the peers are Haystack's hybrid pipeline in Hayhooks and
+LlamaIndex's fusion retriever behind FastAPI, each with the same chunks, vectors, embedder and
+reader (`bench/peers/`). One server at a time, all requests twice: the first round warms up.
+
+`STORE=<store> QUESTIONS=<file> PEER_PYTHON=<interpreter with haystack-ai, hayhooks, llama-index>`;
+`ONLY=ours`, and `SETTINGS` (with spaces between) and the environment reach our server.
+"""
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from bench.harness import FULL, report
+from bench.servers import Server, ours, peers, running
+from rayraft.questions import read_questions
+
+CLIENTS = tuple(int(n) for n in os.environ.get("CLIENTS", "1,8,32").split(","))
+SEARCHES = 600 if FULL else 200
+CHATS = 96 if FULL else 48
+K = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all clients together got."""
+
+    per_s: float
+    p50_ms: float
+    p95_ms: float
+
+
+async def drive(call: Callable[[str], Awaitable[None]], work: Sequence[str], n: int) -> Outcome:
+    """All questions by `n` clients, each of which asks its next once the last is answered."""
+    left, times = list(work)[::-1], []
+
+    async def client() -> None:
+        while left:
+            question = left.pop()
+            began = time.perf_counter()
+            await call(question)
+            times.append(1000 * (time.perf_counter() - began))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(n)))
+    times.sort()
+    p95 = times[min(len(times) - 1, int(0.95 * len(times)))]
+    return Outcome(len(work) / (time.perf_counter() - began), statistics.median(times), p95)
+
+
+async def measure(server: Server, url: str, questions: Sequence[str]) -> dict[str, Outcome]:
+    """Each kind of request at each number of clients."""
+    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+    found: dict[str, Outcome] = {}
+    async with httpx2.AsyncClient(
+        base_url=url, timeout=300, limits=limits, trust_env=False
+    ) as client:
+
+        async def post(path: str, body: dict[str, object]) -> None:
+            response = await client.post(path, json=body)
+            if response.status_code != 200:
+                raise SystemExit(f"{path}: {response.status_code} {response.text[:500]}")
+
+        async def search(question: str) -> None:
+            await post(server.search, {"query": question, "k": K})
+
+        async def chat(question: str) -> None:
+            messages = [{"role": "user", "content": question}]
+            await post("/v1/chat/completions", {"model": server.model, "messages": messages})
+
+        for kind, call, count in (("search", search, SEARCHES), ("chat", chat, CHATS)):
+            work = (list(questions) * count)[:count]
+            for clients in CLIENTS:
+                # Again only as many as it takes to warm up: answers take a second each here.
+                await drive(call, work[: count if kind == "search" else 2 * clients], clients)
+                found[f"{kind}_{clients}"] = outcome = await drive(call, work, clients)
+                print(f"{kind}, {clients} clients: {outcome}", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    """Runs the bench."""
+    store, file = os.environ["STORE"], os.environ["QUESTIONS"]
+    questions = [question.question for question in read_questions(file, limit=200)]
+    servers = [("rayraft", ours(store, *os.environ.get("SETTINGS", "").split()))]
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    with tempfile.TemporaryDirectory() as name:
+
+        def add(who: str, server: Server) -> None:
+            print(who, file=sys.stderr)
+            with running(server, Path(name)) as url:
+                outcomes[who] = asyncio.run(measure(server, url, questions))
+
+        for who, server in servers:
+            add(who, server)
+        if os.environ.get("ONLY") != "ours":
+            for who, server in peers(store):
+                add(who, server)
+    if len(outcomes) == 1:
+        return
+    for kind in outcomes["rayraft"]:
+        what, clients = kind.split("_")
+        report(
+            f"serve_{kind}",
+            f"{SEARCHES if what == 'search' else CHATS} requests of {what} over HTTP, {clients} "
+            f"clients, the chunks of {Path(store).name}",
+            "requests/s",
+            {who: [found[kind].per_s] for who, found in outcomes.items()},
+            ["ray", "torch", "transformers"],
+            more_is_better=True,
+            notes={who: vars(found[kind]) for who, found in outcomes.items()},
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Small trainings by Ray Train, workers that are stopped in them, and how two of them ended."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+import train.worker
+from rayraft.config import load
+from train.config import TrainConfig
+from train.fit import FitResult
+from train.loop import World
+from train.trackers import Tracker
+from train.worker import CURVE, RunPlace
+
+STEPS = 12
+SNAPSHOT = "checkpoint_manager_snapshot*"
+
+
+def settings(base: str, *overrides: str) -> TrainConfig:
+    return load(
+        TrainConfig,
+        None,
+        [
+            f"base_model={base}",
+            "tuning=full",
+            "precision=fp32",
+            f"max_steps={STEPS}",
+            "global_batch_size=8",
+            "micro_batch_tokens=48",
+            "max_prompt_tokens=32",
+            "max_completion_tokens=8",
+            "learning_rate=0.003",
+            "log_every_steps=1",
+            "checkpoint_every_steps=4",
+            "collective_timeout_s=60",
+            *overrides,
+        ],
+    )
+
+
+def stopping_worker(
+    flag: Path, folder: Path, step: int, stop: Callable[[], None]
+) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, in which worker 1 leaves a flag and is stopped once, after a step."""
+    show, began = train.worker._show, time.time()
+
+    def show_or_stop(
+        point: dict[str, float], place: RunPlace, world: World, trackers: Sequence[Tracker] = ()
+    ) -> None:
+        show(point, place, world, trackers)
+        if point["step"] != step or flag.exists():
+            return
+        deadline = time.monotonic() + 120
+        # Ray's controller takes note of a checkpoint some seconds after the worker made it.
+        while not any(p.stat().st_mtime > began for p in folder.glob(SNAPSHOT)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        if world.world_rank == 1:
+            flag.touch()
+            stop()
+
+    def worker(values: dict[str, Any]) -> None:
+        import train.worker as fit  # the worker's own, which nobody has patched
+
+        fit._show = show_or_stop
+        fit.train_worker(values)
+
+    return worker
+
+
+def dying_worker(flag: Path, folder: Path, step: int = 6) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, in which worker 1 is killed once, after a step."""
+    return stopping_worker(flag, folder, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def losing_worker(flag: Path, folder: Path) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, in which worker 1 waits after step 6 for its node to be lost."""
+    return stopping_worker(flag, folder, 6, lambda: time.sleep(600))
+
+
+def counting_worker(starts: Path) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, which leaves a line for each start."""
+
+    def worker(values: dict[str, Any]) -> None:
+        import train.worker as fit  # the worker's own, which nobody has patched
+
+        with starts.open("a") as file:
+            file.write("started\n")
+        fit.train_worker(values)
+
+    return worker
+
+
+def weights(result: FitResult) -> dict[str, torch.Tensor]:
+    with result.checkpoint.as_directory() as folder:
+        return load_file(Path(folder) / "state.safetensors")
+
+
+def assert_same_end(left: FitResult, right: FitResult) -> None:
+    one, other = weights(left), weights(right)
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def steps_logged(storage: str, name: str) -> list[int]:
+    lines = (Path(storage) / name / CURVE).read_text().splitlines()
+    return [int(json.loads(line)["step"]) for line in lines]
+
+
+def losses(result: FitResult) -> list[float]:
+    return [point["loss"] for point in result.curve if "loss" in point]

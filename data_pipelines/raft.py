@@ -39,6 +39,8 @@ from rayraft.records import RaftExample, digest
 
 __all__ = ["BudgetSpent", "NothingToLearn", "RaftRun", "Scope", "build_raft_examples"]
 
+_ASKED = pa.schema([("chunk_id", pa.string()), ("handed", pa.binary())])
+
 
 class BudgetSpent(InputError):
     """The teacher's tokens are spent before the last chunk; the same command goes on."""
@@ -162,7 +164,7 @@ def _outcomes(
     missing = [chunk_id for chunk_id in chosen if chunk_id not in known]
     unpaid = 0
     try:
-        for row in _run(job, missing, plan.visible, prepared):
+        for row in _run(job, missing, prepared):
             dropped = json.loads(row["dropped"])
             if ASK_AGAIN.isdisjoint(dropped):
                 staging.add(row)
@@ -180,9 +182,7 @@ def _outcomes(
     return rows, staging
 
 
-def _run(
-    job: RaftJob, chunk_ids: list[str], visible: list[str], prepared: Prepared
-) -> Iterator[dict[str, Any]]:
+def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dict[str, Any]]:
     if not chunk_ids:
         return
     workers = job.config.workers
@@ -197,14 +197,15 @@ def _run(
     actors = min(wanted, batches)
     # Enough blocks to keep all actors busy to the end, few enough to cost nothing.
     parts = np.array_split(np.array(chunk_ids, dtype=object), min(batches, actors * 16))
-    blocks = [pa.table({"chunk_id": pa.array(part, pa.string())}) for part in parts]
+    blocks = [
+        pa.table({"chunk_id": part, "handed": prepared.handed_with(part)}, schema=_ASKED)
+        for part in parts
+    ]
     dataset = ray.data.from_arrow(blocks).map_batches(
         RaftActor,
-        # Inside lists, so that every actor reads one shared copy.
         fn_constructor_args=(
             job,
-            [ray.put(visible)],
-            [ray.put(prepared)],
+            prepared.handed is None or prepared.explains,
             start_allowance(job.config.teacher),
         ),
         batch_size=workers.batch_chunks,

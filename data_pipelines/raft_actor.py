@@ -1,19 +1,18 @@
 """The actor that writes RAFT examples: it loads what a writer needs and turns batches into rows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import ray
 
 from data_pipelines.false_negatives import FalseNegativeGuard
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.raft_examples import GuardConfig, RaftConfig
-from data_pipelines.raft_teachers import SharedAllowance, open_teacher
+from data_pipelines.raft_plan import visible_chunk_ids
+from data_pipelines.raft_teachers import SharedAllowance, handed_out, load_teacher
 from data_pipelines.raft_writer import ChunkOutcome, RaftWriter
-from data_pipelines.teachers import TeacherIdentity
+from data_pipelines.teachers import Teacher, TeacherIdentity
 from rayraft.errors import ArtifactMismatch
 
 
@@ -31,33 +30,37 @@ class RaftActor:
     """One worker: retriever, teacher and writer, loaded once.
 
     Args:
-        job: The same for all.
-        visible: A reference to the ids of all chunks that may be shown.
-        prepared: A reference to what the actors teach with.
+        job: The same for all; small, so that a lost actor can be started again from it alone.
+        writes: Whether the actor's teacher is needed: it writes, or explains what is handed out.
         allowance: What an endpoint may be asked, by all of them; None: without limits.
     """
 
-    def __init__(
-        self,
-        job: RaftJob,
-        visible: list[Any],
-        prepared: list[Any],
-        allowance: SharedAllowance | None,
-    ) -> None:
+    def __init__(self, job: RaftJob, writes: bool, allowance: SharedAllowance | None) -> None:
         kb = KnowledgeBase.open(job.store, job.version)
+        self._identity = job.teacher
+        self._teacher = load_teacher(job.config.teacher, allowance) if writes else None
+        visible, _ = visible_chunk_ids(kb, job.config)
         # One thread whatever the actor's CPUs: sums in another order are other questions.
         retriever = open_retriever(kb, threads=1)
-        teacher = open_teacher(job.config.teacher, ray.get(prepared[0]), allowance)
-        if teacher.digest != job.teacher.digest:
-            raise ArtifactMismatch(
-                f"teacher {teacher.name}: this machine has another version of it"
-            )
         guard = open_guard(job.config.guard)
-        self._writer = RaftWriter(teacher, retriever, ray.get(visible[0]), job.config, guard)
+        self._writer = RaftWriter(retriever, visible, job.config, guard)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Batch function: column `chunk_id` to the columns of `outcome_columns`."""
-        return outcome_columns(self._writer.write([str(i) for i in batch["chunk_id"]]))
+        """Batch function: columns `chunk_id` and `handed` to the columns of `outcome_columns`."""
+        chunk_ids = [str(chunk_id) for chunk_id in batch["chunk_id"]]
+        handed = dict(zip(chunk_ids, batch["handed"], strict=True))
+        return outcome_columns(self._writer.write(chunk_ids, self._teacher_of(handed)))
+
+    def _teacher_of(self, handed: Mapping[str, bytes | None]) -> Teacher:
+        given = {chunk_id: result for chunk_id, result in handed.items() if result is not None}
+        if given:
+            return handed_out(self._identity, given, self._teacher)
+        assert self._teacher is not None  # nothing is handed out: it writes
+        if self._teacher.digest != self._identity.digest:
+            raise ArtifactMismatch(
+                f"teacher {self._teacher.name}: this machine has another version of it"
+            )
+        return self._teacher
 
 
 def outcome_columns(outcomes: Sequence[ChunkOutcome]) -> dict[str, list[Any]]:

@@ -1,6 +1,7 @@
 """Opens the configured teacher: in every actor, or once for the whole run."""
 
 import os
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +26,16 @@ class Prepared:
 
     teacher: TeacherIdentity
     handed: Mapping[str, TeacherResult] | None
-    """What was written before the actors start, by chunk; None: their teacher writes."""
+    """What was written before the actors start, by chunk; None: their teacher writes. It travels
+    with the chunks, so that no actor holds all of it."""
     explains: bool
     """Whether the actors' teacher writes the reasoning for it."""
+
+    def handed_with(self, chunk_ids: Sequence[str]) -> list[bytes | None]:
+        """Of each chunk, what was written before, for `handed_out`."""
+        if self.handed is None:
+            return [None] * len(chunk_ids)
+        return [pickle.dumps(self.handed.get(chunk_id, TeacherResult())) for chunk_id in chunk_ids]
 
 
 def identify(config: TeacherConfig, questions: Sequence[Question] | None) -> TeacherIdentity:
@@ -70,12 +78,12 @@ def prepare(
     return Prepared(identity, by_chunk, explains=False)
 
 
-def open_teacher(config: TeacherConfig, prepared: Prepared, allowance: Allowance | None) -> Teacher:
-    """The teacher of one actor."""
-    if prepared.handed is None:
-        return load_teacher(config, allowance)
-    explainer = load_teacher(config, allowance) if prepared.explains else None
-    return HandedOut(prepared.teacher, prepared.handed, explainer)
+def handed_out(
+    identity: TeacherIdentity, handed: Mapping[str, bytes], explainer: Teacher | None
+) -> HandedOut:
+    """The teacher of chunks with which `Prepared.handed_with` sent what was written before."""
+    results = {chunk_id: pickle.loads(result) for chunk_id, result in handed.items()}
+    return HandedOut(identity, results, explainer)
 
 
 def load_teacher(config: TeacherConfig, allowance: Allowance | None = None) -> Teacher:

@@ -57,7 +57,6 @@ class RaftWriter:
     Every outcome depends on its own chunk, the knowledge base version and the configuration alone.
 
     Args:
-        teacher: Writes the questions.
         search: Over the knowledge base.
         visible_ids: Of all chunks that may be shown.
         config: Numbers and shares.
@@ -66,39 +65,39 @@ class RaftWriter:
 
     def __init__(
         self,
-        teacher: Teacher,
         search: Search,
         visible_ids: Sequence[str],
         config: RaftConfig,
         guard: FalseNegativeGuard | None = None,
     ) -> None:
-        self._teacher = teacher
         self._search = search
         self._visible_ids = visible_ids
         self._config = config
         self._guard = guard
 
-    def write(self, chunk_ids: Sequence[str]) -> list[ChunkOutcome]:
-        """One outcome a chunk, in order."""
+    def write(self, chunk_ids: Sequence[str], teacher: Teacher) -> list[ChunkOutcome]:
+        """One outcome a chunk, in order; the teacher writes the questions."""
         chunks = self._read(chunk_ids)
         requests = [
             teacher_request(chunk_id, chunks[chunk_id].title, chunks[chunk_id].text, self._config)
             for chunk_id in chunk_ids
         ]
-        results = self._teacher.write(requests)
+        results = teacher.write(requests)
+        # People say which document answers; whether a search finds it too is not the question.
+        given = teacher.name == GIVEN
         return [
-            self._outcome(chunks[chunk_id], result)
+            self._outcome(chunks[chunk_id], result, given)
             for chunk_id, result in zip(chunk_ids, results, strict=True)
         ]
 
-    def _outcome(self, golden: Passage, result: TeacherResult) -> ChunkOutcome:
+    def _outcome(self, golden: Passage, result: TeacherResult, given: bool) -> ChunkOutcome:
         examples: list[RaftExample] = []
         dropped = Counter(result.dropped)
         refused = 0
         # One search a chunk: embeddings of a batch may depend on what else is in it.
         hits = self._hits([written.question for written in result.written])
         for written, hard in zip(result.written, hits, strict=True):
-            if fault := self._question_fault(golden, written, hard):
+            if fault := self._question_fault(golden, written, hard, given):
                 dropped[fault] += 1
                 continue
             example, suspects = self._example(golden, written, hard)
@@ -146,12 +145,12 @@ class RaftWriter:
         return self._guard.suspects(example.question, needed, shown)
 
     def _question_fault(
-        self, golden: Passage, written: WrittenQuestion, hits: Sequence[Passage]
+        self, golden: Passage, written: WrittenQuestion, hits: Sequence[Passage], given: bool
     ) -> str | None:
         if len(written.supports) > self._config.distractors:
             return "more_golden_than_passages"
         within = self._config.filters.golden_within
-        if within is None or self._teacher.name == GIVEN:
+        if within is None or given:
             return None
         found = any(hit.document_id == golden.document_id for hit in hits[:within])
         return None if found else "subject_not_named"

@@ -38,8 +38,8 @@ def test_suspects_score_at_least_as_the_golden_passage_plus_the_margin():
 def test_no_example_shows_a_suspect_and_refusals_are_counted():
     config = RaftConfig(golden_fraction=1.0, filters=FilterConfig(golden_within=None))
     guard = FalseNegativeGuard(ByNumber(), 0)
-    writer = RaftWriter(OneQuestionTeacher(), WholeSearch(), list(CHUNKS), config, guard)
-    outcomes = writer.write(["c2", "c20", "c29"])
+    writer = RaftWriter(WholeSearch(), list(CHUNKS), config, guard)
+    outcomes = writer.write(["c2", "c20", "c29"], OneQuestionTeacher())
     for outcome in outcomes:
         golden = int(outcome.chunk_id[1:])
         (example,) = outcome.examples
@@ -54,8 +54,8 @@ def test_no_example_shows_a_suspect_and_refusals_are_counted():
 def test_a_question_that_does_not_find_its_document_does_not_name_its_subject():
     def written(within):
         config = RaftConfig(golden_fraction=1.0, filters=FilterConfig(golden_within=within))
-        writer = RaftWriter(OneQuestionTeacher(), WholeSearch(), list(CHUNKS), config)
-        return writer.write(["c3", "c6"])
+        writer = RaftWriter(WholeSearch(), list(CHUNKS), config)
+        return writer.write(["c3", "c6"], OneQuestionTeacher())
 
     # The search returns chunks by number, whatever is asked: document d6 is seventh.
     assert [len(outcome.examples) for outcome in written(7)] == [1, 1]

@@ -58,22 +58,20 @@ class WholeSearch:
         return [found[:k] for _ in queries]
 
 
-def writer(teacher=None, search=None, **settings):
-    config = RaftConfig(**settings)
-    return RaftWriter(
-        teacher or OneQuestionTeacher(), search or WholeSearch(), list(CHUNKS), config
-    )
+def write(chunk_ids, teacher=None, search=None, **settings):
+    writer = RaftWriter(search or WholeSearch(), list(CHUNKS), RaftConfig(**settings))
+    return writer.write(list(chunk_ids), teacher or OneQuestionTeacher())
 
 
 def test_outcomes_do_not_depend_on_how_chunks_are_batched():
-    whole = writer().write(list(CHUNKS))
-    single = [writer().write([i])[0] for i in CHUNKS]
+    whole = write(CHUNKS)
+    single = [write([i])[0] for i in CHUNKS]
     assert whole == single
     assert sum(len(outcome.examples) for outcome in whole) == 30
 
 
 def test_golden_appears_exactly_where_it_says_so():
-    examples = [e for o in writer(golden_fraction=0.5).write(list(CHUNKS)) for e in o.examples]
+    examples = [e for o in write(CHUNKS, golden_fraction=0.5) for e in o.examples]
     assert {e.has_golden for e in examples} == {True, False}
     for e in examples:
         shown = [p.chunk_id for p in e.passages]
@@ -82,7 +80,7 @@ def test_golden_appears_exactly_where_it_says_so():
 
 
 def test_a_quote_that_does_not_stand_in_the_chunk_is_dropped_and_counted():
-    made = writer(OneQuestionTeacher(wrong=["c3"]), golden_fraction=1.0).write(["c2", "c3"])
+    made = write(["c2", "c3"], OneQuestionTeacher(wrong=["c3"]), golden_fraction=1.0)
     assert [len(outcome.examples) for outcome in made] == [1, 0]
     assert made[0].dropped == {"no_question_word": 2}
     assert made[1].dropped == {"no_question_word": 2, "quote_not_verbatim": 1}
@@ -90,5 +88,5 @@ def test_a_quote_that_does_not_stand_in_the_chunk_is_dropped_and_counted():
 
 def test_only_the_configured_groups_are_searched():
     search = WholeSearch()
-    writer(search=search, groups=("hr",)).write(["c0"])
+    write(["c0"], search=search, groups=("hr",))
     assert search.groups == [("hr",)]

@@ -16,7 +16,15 @@ from train.compare.measured import PHASE_TITLES, PHASES
 from train.compare.needs import needs_in_words
 from train.compare.report import rounded
 from train.compare.svg import Curve, Point, Series, bars, legend, lines, reliability, scatter
-from train.compare.tables import age_title, load_note, quantiles, taught_note, with_interval
+from train.compare.tables import (
+    NO_BREAK_EVEN,
+    age_title,
+    load_note,
+    quantiles,
+    shown_break_even,
+    taught_note,
+    with_interval,
+)
 
 Report = Mapping[str, Any]
 TEMPLATE = "report.html.jinja"
@@ -42,6 +50,8 @@ def html(report: Report) -> str:
             "taught": taught_note(report).replace("`", "") if report["update"] else "",
             "load": load_note(report) if report["load"] else "",
         },
+        break_even=shown_break_even(report),
+        no_break_even=NO_BREAK_EVEN,
         phase_titles=PHASE_TITLES,
         phases=[phase for phase in PHASES if phase in (report["update"] or {}).get("quality", {})],
         pictures=[(title, text, Markup(svg)) for title, text, svg in pictures(report)],

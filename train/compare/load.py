@@ -6,7 +6,6 @@ question finds all of them busy waits, and the wait is a stage of its own. Not t
 without the service's batching of questions.
 """
 
-import queue
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +22,13 @@ from train.compare.asking import AskingActor, Desk, workers
 from train.compare.config import LoadSettings
 from train.compare.figures import latencies
 from train.compare.rows import ArmRow, Task
+from train.compare.turns import Turns
 
 MEASURED = "load"
 """Folder of a workspace."""
 WAIT = "wait"
+FIRST_COME = 1
+"""Of how the clients take turns; figures of another way are not reused."""
 
 
 def run_load(
@@ -48,7 +50,7 @@ def run_load(
     kept = Staging(desk.store, "all", folder=MEASURED, id_name="key")
     tasks = {a.name: [Task(arm=a.name, question=question) for question in asked] for a in arms}
     keys = {
-        arm: digest([[desk.key(task) for task in own], settings.clients, count])
+        arm: digest([[desk.key(task) for task in own], settings.clients, count, FIRST_COME])
         for arm, own in tasks.items()
     }
     found = kept.rows()
@@ -67,7 +69,7 @@ def run_load(
 
 
 @contextmanager
-def _pool(desk: Desk, arms: Sequence[str], count: int) -> "Iterator[queue.Queue[Any]]":
+def _pool(desk: Desk, arms: Sequence[str], count: int) -> Iterator[Turns[Any]]:
     """Workers that have loaded everything: loading is nobody's latency."""
     config = desk.config
     remote: Any = ray.remote(num_cpus=config.cpus_per_actor, num_gpus=config.gpus_per_actor)
@@ -75,16 +77,13 @@ def _pool(desk: Desk, arms: Sequence[str], count: int) -> "Iterator[queue.Queue[
     pool = [actor.remote(desk, arms) for _ in range(count)]
     try:
         ray.get([one.ready.remote() for one in pool])
-        free: queue.Queue[Any] = queue.Queue()
-        for one in pool:
-            free.put(one)
-        yield free
+        yield Turns(pool)
     finally:
         for one in pool:
             ray.kill(one)
 
 
-def _under_load(free: "queue.Queue[Any]", tasks: Sequence[Task], clients: int) -> dict[str, Any]:
+def _under_load(free: Turns[Any], tasks: Sequence[Task], clients: int) -> dict[str, Any]:
     """One arm's tasks by so many clients."""
     began = time.perf_counter()
     with ThreadPoolExecutor(clients) as asking:
@@ -93,14 +92,14 @@ def _under_load(free: "queue.Queue[Any]", tasks: Sequence[Task], clients: int) -
     return {"latency_ms": latencies(rows), "answers_per_s": round(len(rows) / seconds, 3)}
 
 
-def _ask(free: "queue.Queue[Any]", task: Task) -> ArmRow:
+def _ask(free: Turns[Any], task: Task) -> ArmRow:
     """One client's question: the first worker that is free answers it."""
     began = time.perf_counter()
-    worker = free.get()
+    worker = free.take()
     waited = time.perf_counter() - began
     try:
         row: ArmRow = ray.get(worker.row.remote(task))
     finally:
-        free.put(worker)
+        free.give(worker)
     whole = {WAIT: waited * 1000, "total": (time.perf_counter() - began) * 1000}
     return row.model_copy(update={"timings_ms": row.timings_ms | whole})

@@ -6,11 +6,13 @@ from typing import Any
 from train.compare.measured import PHASE_TITLES, PHASES
 from train.compare.report import rounded
 from train.compare.tables import (
+    NO_BREAK_EVEN,
     ages_table,
     confidence_table,
     judge_table,
     load_table,
     quantiles,
+    shown_break_even,
     table,
     taught_note,
     with_interval,
@@ -125,9 +127,9 @@ def _costs_table(report: Report) -> list[str]:
 
 
 def _break_even(report: Report) -> list[str]:
-    found = report["break_even"]
+    found = shown_break_even(report)
     if not found:
-        return ["", "No arm that costs more to make is cheaper to run than one that costs less."]
+        return ["", NO_BREAK_EVEN]
     said = [f"`{b['to']}` from {b['answers']:,} answers on, against `{b['from']}`" for b in found]
     return ["", "Break-even, by cost alone: " + "; ".join(said) + "."]
 
@@ -151,6 +153,7 @@ def _differences_table(report: Report) -> list[str]:
             "yes" if d["ci95"][0] > 0 or d["ci95"][1] < 0 else "no",
         ]
         for d in report["differences"]
+        if report["advice"]["arm"] in (None, d["arm"], d["than"])
     ]
     return table(["arms", "token F1, paired", "told apart"], rows)
 

@@ -9,6 +9,9 @@ from typing import Any
 from train.compare.report import rounded
 
 Report = Mapping[str, Any]
+NO_BREAK_EVEN = (
+    "Break-even: against the recommended arm, none that costs more to make is cheaper to run."
+)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -139,3 +142,9 @@ def taught_note(report: Report) -> str:
         f"{', '.join(adapted)} learned: staleness can only be seen of what was known. Before the "
         "update these arms are therefore asked what they were taught."
     )
+
+
+def shown_break_even(report: Report) -> list[dict[str, Any]]:
+    """The volumes that concern the recommended arm; report.json has those between all arms."""
+    arm = report["advice"]["arm"]
+    return [found for found in report["break_even"] if arm in (found["from"], found["to"])]

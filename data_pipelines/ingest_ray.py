@@ -70,18 +70,17 @@ def embed(
         settings.actors, f"embedding.threads={settings.threads}", cpus=settings.threads
     )
     rows = pa.table({"place": pa.array(range(len(texts)), pa.int64()), "text": list(texts)})
-    batches = -(-rows.num_rows // settings.batch_chunks)
-    done = (
-        ray.data.from_arrow(rows)
-        .repartition(max(actors, batches))
-        .map_batches(
-            EmbedTexts,
-            batch_size=settings.batch_chunks,
-            batch_format="pyarrow",
-            fn_constructor_args=(embedder, settings.threads),
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=settings.threads,
-        )
+    # Blocks are made here: a `repartition` would need CPUs for its tasks after the actors have
+    # taken all there are, and wait for ever.
+    size = min(settings.batch_chunks, -(-rows.num_rows // actors))
+    blocks = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
+    done = ray.data.from_arrow(blocks).map_batches(
+        EmbedTexts,
+        batch_size=settings.batch_chunks,
+        batch_format="pyarrow",
+        fn_constructor_args=(embedder, settings.threads),
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_cpus=settings.threads,
     )
     batches_done: Any = done.iter_batches(batch_size=None, batch_format="pyarrow")
     for batch in batches_done:

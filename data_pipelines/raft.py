@@ -196,7 +196,8 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
     )
     actors = min(wanted, batches)
     # Enough blocks to keep all actors busy to the end, few enough to cost nothing.
-    parts = np.array_split(np.array(chunk_ids, dtype=object), min(batches, actors * 16))
+    count = min(batches, actors * 16)
+    parts = [part.tolist() for part in np.array_split(np.array(chunk_ids, dtype=object), count)]
     blocks = [
         pa.table({"chunk_id": part, "handed": prepared.handed_with(part)}, schema=_ASKED)
         for part in parts

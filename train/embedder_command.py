@@ -16,8 +16,8 @@ from train.retriever_options import (
 )
 
 if TYPE_CHECKING:
+    from train.adapter import Watch
     from train.embedder import TrainedEmbedder
-    from train.watching import Watch
 
 EPILOG = (
     "Examples: `python -m train embedder --store .rayraft/store`\n\n"

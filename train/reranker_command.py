@@ -16,8 +16,8 @@ from train.retriever_options import (
 )
 
 if TYPE_CHECKING:
+    from train.adapter import Watch
     from train.reranker import TrainedReranker
-    from train.watching import Watch
 
 EPILOG = (
     "Examples: `python -m train reranker --store .rayraft/store`\n\n"

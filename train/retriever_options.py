@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from train.adapter import Watch
     from train.config import TrainConfig
-    from train.watching import Watch
 
 T = TypeVar("T")
 

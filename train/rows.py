@@ -111,4 +111,5 @@ def _supervised(labels: pa.ListArray) -> IntArray:
     """Of each list, how many labels the loss counts; int64 [n]."""
     counts = np.concatenate([[0], np.cumsum(labels.flatten().to_numpy() != IGNORED)])
     ends = labels.offsets.to_numpy() - labels.offsets[0].as_py()
-    return np.diff(counts[ends])
+    per_list: IntArray = np.diff(counts[ends])
+    return per_list

@@ -8,12 +8,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import ray
 import ray.data
 from ray.cluster_utils import Cluster
 
-import train.fit
 from tests.ray.fit_harness import losing_worker, losses, settings
 from tests.ray.tiny_models import copying_rows
 from train.fit import fit_rows
@@ -40,8 +40,8 @@ def main(base: str, storage: str) -> None:
         loser = threading.Thread(target=lose, daemon=True)
         loser.start()
         place = RunPlace(storage, "node-lost")
-        train.fit.train_worker = losing_worker(flag, Path(storage) / place.name)
-        finished = fit_rows(settings(base, "max_failures=2"), copying_rows(60), place)
+        with mock.patch("train.fit.train_worker", losing_worker(flag, Path(storage) / place.name)):
+            finished = fit_rows(settings(base, "max_failures=2"), copying_rows(60), place)
         loser.join(timeout=60)
         print(json.dumps({"lost": flag.exists(), "losses": losses(finished)}))
     finally:

@@ -2,16 +2,18 @@
 
 The encoder's scores name the likeliest spans of the passages. Each makes one whole output in
 RAFT's form, the sentence around it as the quote and the span as the answer; one more output
-abstains. The decoder scores their answers, all in one pass, and the best of both scores together is
-the output. Scoring an extractive reader's spans by a generative one is known from answer re-ranking
-(RECONSIDER, arXiv 2010.10757). What an output can say is then no more than what stands in the
-passages, in their own spelling, with a quote that is verbatim by construction.
+abstains, and where a question asks for yes or no, two more say so. The decoder scores their
+answers, all in one pass, and the best of both scores together is the output. Scoring an extractive
+reader's spans by a generative one is known from answer re-ranking (RECONSIDER, arXiv 2010.10757).
+What an output can say is then no more than what stands in the passages, in their own spelling, with
+a quote that is verbatim by construction.
 
 Everything else (questions to be written, questions without passages, answers that an adapter gives
 by heart) is written word by word.
 """
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,13 @@ MAX_SPAN_TOKENS = 24
 """Of an answer."""
 MAX_QUOTE_CHARS = 160
 """As the reader's training rows have them."""
+VERDICTS = ("yes", "no")
+_ASKS_FOR_A_VERDICT = re.compile(
+    r"(?:^|[.:;,?!-] )(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should|may|"
+    r"might|must)\b",
+    re.IGNORECASE,
+)
+"""A clause that begins with its verb: "Does it ...?", "Old age: is it ...?"."""
 BY_HEART = 0.5
 """An output begins with its answer, and it is one: with probabilities above this, an adapter is
 answering from memory."""
@@ -65,6 +74,7 @@ class _Candidate:
     tokens: list[int]
     score: float
     """The encoder's: log-probability of the span's first and last token together."""
+    quote: str = ""
 
 
 class SpanReader:
@@ -99,7 +109,8 @@ class SpanReader:
         spans = self._candidates(passages, log_S2, max_new_tokens)
         if not spans:
             return None
-        candidates = [*spans, abstains]
+        verdicts = self._verdicts(messages, spans[0], max_new_tokens)
+        candidates = [*spans, *verdicts, abstains]
         log_probs = answer_log_probs(self._model, encoded, [each.tokens for each in candidates])
         if _is_by_heart(log_probs[-1]):
             return None
@@ -110,6 +121,20 @@ class SpanReader:
         scores[-1] += config.abstain_lean
         best = max(range(len(scores)), key=scores.__getitem__)
         return Reading(candidates[best].tokens, float(log_probs[best].mean()))
+
+    def _verdicts(
+        self, messages: Sequence[Message], likeliest: _Candidate, max_new_tokens: int
+    ) -> list[_Candidate]:
+        """Yes and no, with the likeliest quote, where the question can be answered by them.
+
+        They stand in no passage; whether one of them is meant is the decoder's to say alone.
+        """
+        question = messages[-1]["content"].rpartition("Question: ")[2]
+        if not _ASKS_FOR_A_VERDICT.search(question):
+            return []
+        outputs = [self._output(likeliest.quote, verdict) for verdict in VERDICTS]
+        fitting = [tokens for tokens in outputs if len(tokens) <= max_new_tokens]
+        return [_Candidate(tokens, likeliest.score, likeliest.quote) for tokens in fitting]
 
     def _output(self, quote: str, answer: str) -> list[int]:
         return render_completion(self._tokenizer, completion(quote, answer))
@@ -137,7 +162,7 @@ class SpanReader:
                 continue
             tokens = self._output(quote, answer)
             if len(tokens) <= min(max_new_tokens, self._model.config.max_target_positions):
-                chosen[quote, answer] = _Candidate(tokens, score)
+                chosen[quote, answer] = _Candidate(tokens, score, quote)
             if len(chosen) == wanted:
                 break
         return list(chosen.values())

@@ -1,5 +1,7 @@
 """The shipped reader chooses among spans: verbatim quotes, whole words, true scores."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -112,6 +114,34 @@ def test_what_is_no_reading_is_written_word_by_word(reader: SpanReader) -> None:
     ]:
         prompt = render_prompt(tokenizer, messages, True)
         assert reader.read(messages, prompt, 96) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Does the kettle have a warranty of two years?", "yes"),
+        ("Warranty of the kettle: is it two years?", "yes"),
+        ("How long is the warranty of the kettle?", "two years"),
+    ],
+)
+def test_yes_and_no_can_be_chosen_where_the_question_asks_for_them(
+    reader: SpanReader, monkeypatch: pytest.MonkeyPatch, question: str, answer: str
+) -> None:
+    tokenizer = load_base("mini", "float32").tokenizer
+    (yes,) = tokenizer("yes", add_special_tokens=False)["input_ids"]
+
+    def agreeing(*given: Any) -> list[torch.Tensor]:  # as an adapter that learned verdicts
+        scored = answer_log_probs(*given)
+        return [s * 0 if yes in tokens else s for s, tokens in zip(scored, given[2], strict=True)]
+
+    monkeypatch.setattr("rayraft.mini.span_reading.answer_log_probs", agreeing)
+    messages = answer_messages(question, PASSAGES[:1])
+    with torch.inference_mode():
+        reading = reader.read(messages, render_prompt(tokenizer, messages, True), 96)
+    assert reading is not None
+    said = parse_answer(tokenizer.decode(reading.tokens).removesuffix(" [SEP]"))
+    assert said.text == answer
+    assert find_citations(said.quotes, PASSAGES[:1])
 
 
 def test_an_answer_longer_than_allowed_is_not_chosen(model: TextModel) -> None:

@@ -15,7 +15,7 @@ import ray.train.torch
 from rayraft.errors import ConfigError, InputError
 from train.checkpoints import STATE
 from train.config import TrainConfig
-from train.failures import NoRetryOfOwnErrors, fit_again, own_errors
+from train.failures import NoRetryOfOwnErrors, own_errors
 from train.features import Row, encode_rows
 from train.loop import Point
 from train.worker import EXPORT, RunPlace, train_worker
@@ -88,19 +88,15 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
         "validation": validation.to_arrow_refs() if validation and validation.count() else [],
         "start": [ray.put(start)] if start is not None else [],
     }
-    loop = {"config": config.model_dump(), "place": asdict(place), "blocks": blocks}
-
-    def trainer() -> ray.train.torch.TorchTrainer:
-        return ray.train.torch.TorchTrainer(
-            train_worker,
-            train_loop_config=loop,
-            torch_config=ray.train.torch.TorchConfig(timeout_s=config.collective_timeout_s),
-            scaling_config=_scaling(config.workers),
-            run_config=_run_config(config, place, callbacks),
-        )
-
+    trainer = ray.train.torch.TorchTrainer(
+        train_worker,
+        train_loop_config={"config": config.model_dump(), "place": asdict(place), "blocks": blocks},
+        torch_config=ray.train.torch.TorchConfig(timeout_s=config.collective_timeout_s),
+        scaling_config=_scaling(config.workers),
+        run_config=_run_config(config, place, callbacks),
+    )
     with own_errors():
-        result = fit_again(trainer, config.max_failures)
+        result = trainer.fit()
     assert result.checkpoint is not None and result.metrics is not None
     with result.checkpoint.as_directory() as folder:
         state = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))

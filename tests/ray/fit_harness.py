@@ -45,13 +45,11 @@ def settings(base: str, *overrides: str) -> TrainConfig:
     )
 
 
-def stopping_worker(
-    flag: Path, folder: Path, step: int, stop: Callable[[], None]
-) -> Callable[[dict[str, Any]], None]:
-    """The worker loop, in which worker 1 leaves a flag and is stopped once, after a step."""
+def dying_worker(flag: Path, folder: Path, step: int = 6) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, in which worker 1 is killed once, after a step."""
     show, began = train.worker._show, time.time()
 
-    def show_or_stop(
+    def show_or_die(
         point: dict[str, float], place: RunPlace, world: World, trackers: Sequence[Tracker] = ()
     ) -> None:
         show(point, place, world, trackers)
@@ -64,25 +62,15 @@ def stopping_worker(
             time.sleep(0.05)
         if world.world_rank == 1:
             flag.touch()
-            stop()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def worker(values: dict[str, Any]) -> None:
         import train.worker as fit  # the worker's own, which nobody has patched
 
-        fit._show = show_or_stop
+        fit._show = show_or_die
         fit.train_worker(values)
 
     return worker
-
-
-def dying_worker(flag: Path, folder: Path, step: int = 6) -> Callable[[dict[str, Any]], None]:
-    """The worker loop, in which worker 1 is killed once, after a step."""
-    return stopping_worker(flag, folder, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
-
-
-def losing_worker(flag: Path, folder: Path) -> Callable[[dict[str, Any]], None]:
-    """The worker loop, in which worker 1 waits after step 6 for its node to be lost."""
-    return stopping_worker(flag, folder, 6, lambda: time.sleep(600))
 
 
 def counting_worker(starts: Path) -> Callable[[dict[str, Any]], None]:

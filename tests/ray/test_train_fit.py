@@ -1,12 +1,6 @@
 """Ray Train with two workers: the same result as with one, also after a kill."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray.data
@@ -28,8 +22,7 @@ from tests.ray.fit_harness import (
 )
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.averaging import WeightMean
-from train.features import encode_rows
-from train.fit import FitResult, encode, fit_features, fit_rows
+from train.fit import FitResult, fit_rows
 from train.worker import RunPlace
 
 AVERAGED = 8
@@ -105,36 +98,6 @@ def test_run_goes_on_after_a_killed_worker(
     assert steps_logged(storage, "disturbed") == [*range(1, 7), *range(5, STEPS + 1)]
     assert losses(disturbed) == pytest.approx(losses(undisturbed), abs=1e-4)
     assert_same_end(disturbed, undisturbed)
-
-
-def test_run_goes_on_after_its_controller_was_killed(
-    undisturbed: FitResult, base: str, storage: str
-) -> None:
-    flag = Path(storage) / "killed-controller"
-
-    class Deadly(ray.train.UserCallback):
-        """Runs in the controller, which it ends at its first report."""
-
-        def after_report(self, run_context: Any, metrics: Any, checkpoint: Any) -> None:
-            if not flag.exists():
-                flag.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    config, place = settings(base, "max_failures=1"), RunPlace(storage, "headless")
-    features = encode(ray.data.from_items(copying_rows(60)), encode_rows, config)
-    finished = fit_features(config, features, place, callbacks=[Deadly()])
-    assert flag.exists()
-    assert losses(finished) == pytest.approx(losses(undisturbed), abs=1e-4)
-    assert_same_end(finished, undisturbed)
-
-
-def test_run_goes_on_after_a_lost_node(undisturbed: FitResult, base: str, storage: str) -> None:
-    command = [sys.executable, "-m", "tests.ray.node_loss", base, storage]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["lost"]
-    assert found["losses"] == pytest.approx(losses(undisturbed), abs=1e-4)
 
 
 def test_three_workers_and_then_one_go_on_where_two_stopped(

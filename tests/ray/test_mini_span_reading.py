@@ -139,7 +139,7 @@ def test_yes_and_no_can_be_chosen_where_the_question_asks_for_them(
     with torch.inference_mode():
         reading = reader.read(messages, render_prompt(tokenizer, messages, True), 96)
     assert reading is not None
-    said = parse_answer(tokenizer.decode(reading.tokens).removesuffix(" [SEP]"))
+    said = parse_answer(str(tokenizer.decode(reading.tokens)).removesuffix(" [SEP]"))
     assert said.text == answer
     assert find_citations(said.quotes, PASSAGES[:1])
 

@@ -33,6 +33,13 @@ def test_a_clearly_better_arm_wins_whatever_it_costs():
     assert report(rows=rows)["advice"]["arm"] == "raft"
 
 
+def test_what_was_never_right_is_not_recommended_however_cheap():
+    rows = {arm: [r.model_copy(update={"token_f1": 0.0}) for r in arm_rows(arm)] for arm in SKILL}
+    found = report(rows=rows)["advice"]
+    assert found["arm"] is None
+    assert all("gave no right answer" in why for why in found["excluded"].values())
+
+
 def test_a_need_excludes_and_is_named_as_what_would_change_the_advice(advice):
     fast = advice(latency_p95_ms=200)
     assert fast["arm"] == "sft"

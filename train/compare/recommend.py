@@ -70,7 +70,7 @@ def _decide(report: Report, needs: Needs) -> Advice:
 def broken(report: Report, arm: str, needs: Needs) -> list[str]:
     """The needs that an arm breaks, in words with figures."""
     figures = report["arms"][arm]
-    found = []
+    found = [] if figures["token_f1"] > 0 else ["gave no right answer"]
     p95 = slowest(report, arm)
     if needs.latency_p95_ms is not None and p95 > needs.latency_p95_ms:
         found.append(

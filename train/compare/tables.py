@@ -147,4 +147,4 @@ def taught_note(report: Report) -> str:
 def shown_break_even(report: Report) -> list[dict[str, Any]]:
     """The volumes that concern the recommended arm; report.json has those between all arms."""
     arm = report["advice"]["arm"]
-    return [found for found in report["break_even"] if arm in (found["from"], found["to"])]
+    return [found for found in report["break_even"] if arm in (None, found["from"], found["to"])]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 import pyarrow as pa
 import ray
@@ -85,7 +86,7 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
     # depends neither on the number of workers nor on who died. The blocks travel as references.
     blocks = {
         "train": features.to_arrow_refs(),
-        "validation": validation.to_arrow_refs() if validation and validation.count() else [],
+        "validation": validation.to_arrow_refs() if _has_rows(validation) else [],
         "start": [ray.put(start)] if start is not None else [],
     }
     trainer = ray.train.torch.TorchTrainer(
@@ -101,6 +102,10 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
     with result.checkpoint.as_directory() as folder:
         state = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))
     return FitResult(dict(result.metrics), state["curve"], result.checkpoint)
+
+
+def _has_rows(rows: ray.data.Dataset | None) -> TypeGuard[ray.data.Dataset]:
+    return rows is not None and rows.count() > 0
 
 
 def _run_config(

@@ -11,6 +11,7 @@ from rayraft.protocols import GenerateRequest
 from serve.engines import Engine
 
 R = TypeVar("R")
+A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,15 @@ Ask = Callable[[R], Awaitable[Answered]]
 
 async def drive(ask: Ask[R], requests: Sequence[R], clients: int) -> Load:
     """All requests, `clients` at a time."""
+    return Load(*await answer_all(ask, requests, clients))
+
+
+async def answer_all(
+    ask: Callable[[R], Awaitable[A]], requests: Sequence[R], clients: int
+) -> tuple[list[A], float]:
+    """The answers in the requests' order, and the seconds that all took."""
     left = list(enumerate(requests))[::-1]
-    answers: dict[int, Answered] = {}
+    answers: dict[int, A] = {}
 
     async def client() -> None:
         while left:
@@ -56,7 +64,7 @@ async def drive(ask: Ask[R], requests: Sequence[R], clients: int) -> Load:
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
-    return Load([answers[n] for n in range(len(requests))], time.perf_counter() - began)
+    return [answers[n] for n in range(len(requests))], time.perf_counter() - began
 
 
 def asking(engine: Engine) -> Ask[GenerateRequest]:

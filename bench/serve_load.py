@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx2
 
+from bench.clients import answer_all
 from bench.harness import FULL, report
 from bench.servers import Server, ours, peers, running
 from rayraft.questions import read_questions
@@ -41,20 +42,15 @@ class Outcome:
 
 async def drive(call: Callable[[str], Awaitable[None]], work: Sequence[str], n: int) -> Outcome:
     """All questions by `n` clients, each of which asks its next once the last is answered."""
-    left, times = list(work)[::-1], []
 
-    async def client() -> None:
-        while left:
-            question = left.pop()
-            began = time.perf_counter()
-            await call(question)
-            times.append(1000 * (time.perf_counter() - began))
+    async def timed(question: str) -> float:
+        began = time.perf_counter()
+        await call(question)
+        return 1000 * (time.perf_counter() - began)
 
-    began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(n)))
-    times.sort()
-    p95 = times[min(len(times) - 1, int(0.95 * len(times)))]
-    return Outcome(len(work) / (time.perf_counter() - began), statistics.median(times), p95)
+    times, seconds = await answer_all(timed, work, n)
+    p95 = sorted(times)[int(0.95 * len(times))]
+    return Outcome(len(work) / seconds, statistics.median(times), p95)
 
 
 async def measure(server: Server, url: str, questions: Sequence[str]) -> dict[str, Outcome]:
@@ -91,7 +87,6 @@ def main() -> None:
     """Runs the bench."""
     store, file = os.environ["STORE"], os.environ["QUESTIONS"]
     questions = [question.question for question in read_questions(file, limit=200)]
-    servers = [("rayraft", ours(store, *os.environ.get("SETTINGS", "").split()))]
     outcomes: dict[str, dict[str, Outcome]] = {}
     with tempfile.TemporaryDirectory() as name:
 
@@ -100,8 +95,7 @@ def main() -> None:
             with running(server, Path(name)) as url:
                 outcomes[who] = asyncio.run(measure(server, url, questions))
 
-        for who, server in servers:
-            add(who, server)
+        add("rayraft", ours(store, *os.environ.get("SETTINGS", "").split()))
         if os.environ.get("ONLY") != "ours":
             for who, server in peers(store):
                 add(who, server)

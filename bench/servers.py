@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.schema import vector_matrix
+from rayraft.demo.http import free_port
 
 START_S = 300
 ROOT = Path(__file__).parents[1]
@@ -42,9 +42,7 @@ class Server:
 @contextmanager
 def running(server: Server, folder: Path) -> Iterator[str]:
     """The server's URL, for as long as the block runs; its output goes to a file in `folder`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [part.replace("{port}", str(port)) for part in server.command]
     with (folder / f"server-{port}.log").open("wb") as log:
         child = subprocess.Popen(

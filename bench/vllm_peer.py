@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx2
 from transformers import AutoTokenizer
 
 from bench.clients import Answered, Load, drive
+from rayraft.demo.http import free_port
 from rayraft.models.rendering import render_prompt
 from rayraft.prompts import Message
 
@@ -34,9 +34,7 @@ def vllm_server(
         print("vllm: left out, VLLM_PYTHON names no interpreter", file=sys.stderr)
         yield None
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", folder]
     command += ["--dtype", "float32", "--port", str(port), "--host", "127.0.0.1"]
     command += ["--served-model-name", "peer", "--max-model-len", "2048", "--max-num-seqs", "8"]

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from data_pipelines.question_duplicates import content_words
 from data_pipelines.teachers import Support, TeacherIdentity, TeacherResult, WrittenQuestion
 from rayraft.metrics import normalise_answer
+from rayraft.prompts import VERDICTS
 from rayraft.records import Passage, Question, digest
 from rayraft.sentences import Span, quote_around, sentence_around, split_sentences
 
 NAME = "given"
 """Of the teacher that hands given questions out."""
-VERDICTS = frozenset({"yes", "no"})
-"""Answers that often stand in no text: a document is judged, or several are compared."""
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
         RaftActor,
         fn_constructor_args=(
             job,
-            prepared.handed is None or prepared.explains,
+            prepared.needs_teacher,
             start_allowance(job.config.teacher),
         ),
         batch_size=workers.batch_chunks,

@@ -31,14 +31,16 @@ class RaftActor:
 
     Args:
         job: The same for all; small, so that a lost actor can be started again from it alone.
-        writes: Whether the actor's teacher is needed: it writes, or explains what is handed out.
+        needs_teacher: As `Prepared` says.
         allowance: What an endpoint may be asked, by all of them; None: without limits.
     """
 
-    def __init__(self, job: RaftJob, writes: bool, allowance: SharedAllowance | None) -> None:
+    def __init__(
+        self, job: RaftJob, needs_teacher: bool, allowance: SharedAllowance | None
+    ) -> None:
         kb = KnowledgeBase.open(job.store, job.version)
         self._identity = job.teacher
-        self._teacher = load_teacher(job.config.teacher, allowance) if writes else None
+        self._teacher = load_teacher(job.config.teacher, allowance) if needs_teacher else None
         visible, _ = visible_chunk_ids(kb, job.config)
         # One thread whatever the actor's CPUs: sums in another order are other questions.
         retriever = open_retriever(kb, threads=1)

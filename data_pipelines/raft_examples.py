@@ -13,12 +13,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from data_pipelines.distractors import choose_distractors, may_distract
-from data_pipelines.given_questions import VERDICTS
 from data_pipelines.teacher_config import TeacherConfig
 from data_pipelines.teachers import WrittenQuestion
 from rayraft.config import Config
 from rayraft.metrics import normalise_answer
-from rayraft.prompts import completion
+from rayraft.prompts import VERDICTS, completion
 from rayraft.records import Chunk, Passage, RaftExample, digest
 
 

@@ -31,6 +31,11 @@ class Prepared:
     explains: bool
     """Whether the actors' teacher writes the reasoning for it."""
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the actors need one of their own: it writes, or explains what is handed out."""
+        return self.handed is None or self.explains
+
     def handed_with(self, chunk_ids: Sequence[str]) -> list[bytes | None]:
         """Of each chunk, what was written before, for `handed_out`."""
         if self.handed is None:

@@ -19,6 +19,8 @@ END_QUOTE = "##end_quote##"
 ANSWER = "##Answer:"
 ABSTAIN = "The documents do not contain the answer."
 """The fixed phrase of an answer that is none."""
+VERDICTS = ("yes", "no")
+"""Answers that often stand in no text: a document is judged, or several are compared."""
 
 _ANSWER_SYSTEM = (
     "Answer the question from the documents. First copy the sentence that holds the answer between "

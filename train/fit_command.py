@@ -1,15 +1,14 @@
 """`python -m train fit`, `rayraft train`."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rayraft.commands import clear_errors
+from train.training_options import Address, ConfigFile, Overrides, RaftRun, Store, in_session
 
 if TYPE_CHECKING:
-    from train.adapter import Trained
+    from train.adapter import Trained, Watch
 
 EPILOG = (
     "Examples: `python -m train fit --store .rayraft/store`\n\n"
@@ -26,22 +25,20 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(  # noqa: PLR0913 - each parameter is an option
-    store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file; defaults without.")] = None,
-    run: Annotated[str | None, typer.Option(help="RAFT run; the newest without.")] = None,
+    store: Store,
+    config: ConfigFile = None,
+    run: RaftRun = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the adapter; the method's without.")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster; RAY_ADDRESS or this machine without.")
-    ] = None,
+    address: Address = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run", help="Show the resolved configuration, parameters and memory, and stop."
         ),
     ] = False,
-    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Fine-tunes a LoRA adapter on RAFT examples and publishes it.
 
@@ -59,19 +56,12 @@ def fit(  # noqa: PLR0913 - each parameter is an option
         typer.echo("\n".join(memory_lines(settings)))
         return
 
-    from data_pipelines.progress import progress_bar
-    from data_pipelines.ray_session import ray_session
     from train.adapter import train_adapter
-    from train.resources import check_resources
-    from train.watching import watching
 
-    if address:
-        os.environ["RAY_ADDRESS"] = address
-    with ray_session():
-        check_resources(settings.workers)
-        with progress_bar("training steps") as advance, watching(advance) as watch:
-            trained = train_adapter(store, settings, name or settings.method, run, watch)
-    typer.echo(summary(trained))
+    def train(watch: "Watch") -> "Trained":
+        return train_adapter(store, settings, name or settings.method, run, watch)
+
+    typer.echo(summary(in_session(settings, address, train)))
 
 
 def summary(trained: "Trained") -> str:

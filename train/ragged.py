@@ -51,7 +51,9 @@ class RaggedFile:
     def add(self, column: pa.ChunkedArray) -> None:
         """Appends an Arrow column of `list<int32>`."""
         for chunk in column.chunks:
-            chunk.flatten().to_numpy(zero_copy_only=False).astype(np.int32).tofile(self._file)
+            chunk.flatten().to_numpy(zero_copy_only=False).astype(np.int32, copy=False).tofile(
+                self._file
+            )
             self._lengths.append(np.diff(chunk.offsets.to_numpy()).astype(np.int64))
 
     def mapped(self) -> Ragged:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rayraft.commands import clear_errors
-from train.retriever_options import (
+from train.training_options import (
     Address,
     ConfigFile,
     Overrides,

@@ -15,10 +15,7 @@ from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import BaseModel
 
-from bench.peers.shared import K, Reader, chunks, get_model_path, vectors
-
-CANDIDATES = 50
-"""Of each retriever, as ours has them."""
+from bench.peers.shared import CANDIDATES, K, Reader, chunks, get_model_path, vectors
 
 
 class Query(BaseModel):

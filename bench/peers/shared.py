@@ -16,6 +16,8 @@ from rayraft.records import Passage
 
 FOLDER = Path(os.environ.get("PEER_FOLDER", "."))
 K = 4
+CANDIDATES = 50
+"""Of each retriever, as ours has them."""
 
 
 def chunks() -> list[dict[str, str]]:

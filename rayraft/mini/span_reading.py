@@ -25,14 +25,13 @@ from rayraft.mini.answer_span import NOWHERE
 from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.scoring import answer_log_probs
 from rayraft.models.rendering import render_completion
-from rayraft.prompts import Message, completion
+from rayraft.prompts import VERDICTS, Message, completion
 from rayraft.sentences import Span, quote_around, sentence_around, split_sentences
 
 MAX_SPAN_TOKENS = 24
 """Of an answer."""
 MAX_QUOTE_CHARS = 160
 """As the reader's training rows have them."""
-VERDICTS = ("yes", "no")
 _ASKS_FOR_A_VERDICT = re.compile(
     r"(?:^|[.:;,?!-] )(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should|may|"
     r"might|must)\b",

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import train.worker
-from rayraft.config import load
+from tests.ray import loop_harness
 from train.config import TrainConfig
 from train.fit import FitResult
 from train.loop import World
@@ -24,24 +24,14 @@ SNAPSHOT = "checkpoint_manager_snapshot*"
 
 
 def settings(base: str, *overrides: str) -> TrainConfig:
-    return load(
-        TrainConfig,
-        None,
-        [
-            f"base_model={base}",
-            "tuning=full",
-            "precision=fp32",
-            f"max_steps={STEPS}",
-            "global_batch_size=8",
-            "micro_batch_tokens=48",
-            "max_prompt_tokens=32",
-            "max_completion_tokens=8",
-            "learning_rate=0.003",
-            "log_every_steps=1",
-            "checkpoint_every_steps=4",
-            "collective_timeout_s=60",
-            *overrides,
-        ],
+    return loop_harness.settings(
+        base,
+        f"max_steps={STEPS}",
+        "micro_batch_tokens=48",
+        "checkpoint_every_steps=4",
+        "collective_timeout_s=60",
+        "workers.count=2",
+        *overrides,
     )
 
 

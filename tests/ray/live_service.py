@@ -4,8 +4,9 @@ import time
 
 from data_pipelines.canaries import start_canary, stop_canary
 from data_pipelines.champions import promote, rollback
+from rayraft.demo.http import free_port
 from serve.canary import draw
-from tests.ray.serve_fakes import ScriptedModel, free_port
+from tests.ray.serve_fakes import ScriptedModel
 
 
 def start_service(store, **changed):

@@ -1,7 +1,6 @@
 """Fakes for the service's tests: a whole service in memory, and a model that follows a script."""
 
 import re
-import socket
 import time
 from dataclasses import dataclass
 
@@ -180,10 +179,3 @@ class Output:
     text: str
     prompt_tokens: int = 20
     completion_tokens: int = 5
-
-
-def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

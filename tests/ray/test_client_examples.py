@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from rayraft.demo.http import free_port
 from serve.keys import ApiKey, key_digest
 from tests.ray.api_in_process import Api
-from tests.ray.serve_fakes import free_port
 
 CLIENTS = Path(__file__).parents[2] / "examples" / "clients"
 PACKAGES = {

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from rayraft.config import load
+from rayraft.demo.http import free_port
 from rayraft.errors import ConfigError, DeadlineExceeded, InputError, NotFoundError
 from rayraft.prompts import Message
 from rayraft.protocols import GenerateRequest, View
@@ -21,7 +22,7 @@ from serve.config import ApiConfig, AppConfig
 from serve.engine_config import OpenAIConfig
 from serve.errors import Overloaded, Unavailable
 from serve.openai_engine import OpenAIEngine
-from tests.ray.serve_fakes import FakeService, free_port
+from tests.ray.serve_fakes import FakeService
 
 
 class Endpoint:

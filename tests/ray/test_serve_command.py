@@ -12,8 +12,8 @@ import httpx2
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from rayraft.demo.http import free_port
 from serve.keys import ApiKey, key_digest, write_keys
-from tests.ray.serve_fakes import free_port
 from tests.ray.serve_store import make_store
 
 START_S = 240

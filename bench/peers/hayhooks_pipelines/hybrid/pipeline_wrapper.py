@@ -14,10 +14,7 @@ from haystack.components.retrievers.in_memory import (
 )
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
-from bench.peers.shared import K, Reader, chunks, embedder, vectors
-
-CANDIDATES = 50
-"""Of each retriever, as ours has them."""
+from bench.peers.shared import CANDIDATES, K, Reader, chunks, embedder, vectors
 
 
 @component

@@ -1,4 +1,4 @@
-"""What the commands that train parts of the retriever share: their options and their session."""
+"""What the commands that train share: their options and their session."""
 
 import os
 from collections.abc import Callable

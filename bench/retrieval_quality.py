@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.readers import read_file
+from data_pipelines.schema import vector_matrix
 from data_pipelines.sources import find_files
 from rayraft.fusion import reciprocal_rank_fusion
 from rayraft.jsonl import read_objects
@@ -96,10 +98,27 @@ def rankings(kb: KnowledgeBase, questions: Sequence[Question]) -> Runs:
             [i for i, _ in reciprocal_rank_fusion(pair)] for pair in zip(dense, sparse, strict=True)
         ],
     }
+    if (haystack := _haystack(kb)) is not None:
+        runs["Haystack hybrid, RRF"] = [
+            list(dict.fromkeys(hit["document_id"] for hit in haystack.search(text)))
+            for text in texts
+        ]
     runs["rayraft fused"] = [_documents(one) for one in plain.search(texts, DEPTH)]
     weighted = open_retriever(kb, RetrievalConfig(candidates=DEPTH, fusion="weighted"), threads=2)
     runs["rayraft fused by weights"] = [_documents(one) for one in weighted.search(texts, DEPTH)]
     return runs
+
+
+def _haystack(kb: KnowledgeBase) -> Any:
+    """Haystack's pipeline over the same chunks and vectors; None where it is not installed."""
+    if find_spec("haystack") is None:
+        print("haystack-ai is not installed: left out", file=sys.stderr)
+        return None
+    from bench.peers.haystack_hybrid import HaystackHybrid
+
+    table = kb.read_chunks(["chunk_id", "document_id", "title", "text", "embedding"])
+    rows = table.drop_columns("embedding").to_pylist()
+    return HaystackHybrid(rows, vector_matrix(table["embedding"]), DEPTH)
 
 
 def _documents(passages: Sequence[Passage]) -> Ranked:

@@ -14,9 +14,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -40,7 +41,10 @@ class Outcome:
     p95_ms: float
 
 
-async def drive(call: Callable[[str], Awaitable[None]], work: Sequence[str], n: int) -> Outcome:
+Call = Callable[[str], Awaitable[object]]
+
+
+async def drive(call: Call, work: Sequence[str], n: int) -> Outcome:
     """All questions by `n` clients, each of which asks its next once the last is answered."""
 
     async def timed(question: str) -> float:
@@ -53,33 +57,49 @@ async def drive(call: Callable[[str], Awaitable[None]], work: Sequence[str], n: 
     return Outcome(len(work) / seconds, statistics.median(times), p95)
 
 
+def http_client(url: str) -> httpx2.AsyncClient:
+    """With as many connections as there are clients."""
+    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+    return httpx2.AsyncClient(base_url=url, timeout=300, limits=limits, trust_env=False)
+
+
+async def post(client: httpx2.AsyncClient, path: str, body: Mapping[str, Any]) -> None:
+    """One request; ends the bench if it fails."""
+    response = await client.post(path, json=body)
+    if response.status_code != 200:
+        raise SystemExit(f"{path}: {response.status_code} {response.text[:500]}")
+
+
+async def searches(call: Call, questions: Sequence[str]) -> dict[int, Outcome]:
+    """At each number of clients, after as many to warm up."""
+    found = {}
+    work = (list(questions) * SEARCHES)[:SEARCHES]
+    for clients in CLIENTS:
+        await drive(call, work, clients)
+        found[clients] = await drive(call, work, clients)
+        print(f"search, {clients} clients: {found[clients]}", file=sys.stderr)
+    return found
+
+
 async def measure(server: Server, url: str, questions: Sequence[str]) -> dict[str, Outcome]:
     """Each kind of request at each number of clients."""
-    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
-    found: dict[str, Outcome] = {}
-    async with httpx2.AsyncClient(
-        base_url=url, timeout=300, limits=limits, trust_env=False
-    ) as client:
-
-        async def post(path: str, body: dict[str, object]) -> None:
-            response = await client.post(path, json=body)
-            if response.status_code != 200:
-                raise SystemExit(f"{path}: {response.status_code} {response.text[:500]}")
+    async with http_client(url) as client:
 
         async def search(question: str) -> None:
-            await post(server.search, {"query": question, "k": K})
+            await post(client, server.search, {"query": question, "k": K})
 
         async def chat(question: str) -> None:
             messages = [{"role": "user", "content": question}]
-            await post("/v1/chat/completions", {"model": server.model, "messages": messages})
+            body = {"model": server.model, "messages": messages}
+            await post(client, "/v1/chat/completions", body)
 
-        for kind, call, count in (("search", search, SEARCHES), ("chat", chat, CHATS)):
-            work = (list(questions) * count)[:count]
-            for clients in CLIENTS:
-                # Again only as many as it takes to warm up: answers take a second each here.
-                await drive(call, work[: count if kind == "search" else 2 * clients], clients)
-                found[f"{kind}_{clients}"] = outcome = await drive(call, work, clients)
-                print(f"{kind}, {clients} clients: {outcome}", file=sys.stderr)
+        found = {f"search_{n}": one for n, one in (await searches(search, questions)).items()}
+        work = (list(questions) * CHATS)[:CHATS]
+        for clients in CLIENTS:
+            # Only as many as it takes to warm up: answers take a second each here.
+            await drive(chat, work[: 2 * clients], clients)
+            found[f"chat_{clients}"] = outcome = await drive(chat, work, clients)
+            print(f"chat, {clients} clients: {outcome}", file=sys.stderr)
     return found
 
 

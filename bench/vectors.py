@@ -1,8 +1,8 @@
 """The work of the dense bench: vectors and queries of real texts.
 
-`STORE=<store>` takes the vectors of a knowledge base and `QUESTIONS=<file>` the queries; without
-them the example corpus is embedded. Where more vectors are wanted than there are texts, the rest
-are points between near neighbours, with noise.
+`STORE=<store>` takes the vectors of a knowledge base (of several, with ":" between) and
+`QUESTIONS=<file>` the queries; without them the example corpus is embedded. Where more vectors are
+wanted than there are texts, the rest are points between near neighbours, with noise.
 """
 
 import os
@@ -24,8 +24,9 @@ _NOISE = 0.3  # length of the noise against vectors of length 1
 
 def real_vectors() -> FloatArray:
     """float32 [n, dim] of passages."""
-    if store := os.environ.get("STORE"):
-        return vector_matrix(KnowledgeBase.open(store).read_chunks(["embedding"])["embedding"])
+    if stores := os.environ.get("STORE"):
+        tables = [KnowledgeBase.open(s).read_chunks(["embedding"]) for s in stores.split(":")]
+        return np.concatenate([vector_matrix(table["embedding"]) for table in tables])
     return Embedder.load(threads=2).embed([chunk.text for chunk in example_chunks(160)])
 
 

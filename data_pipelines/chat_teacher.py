@@ -100,7 +100,8 @@ class ChatTeacher:
             return [reply.text for reply in asked]
 
         explained = explain_results(requests, results, complete)
-        return _counted(explained, [len(result.written) for result in results], asked)
+        counts = [sum(w.is_answerable for w in result.written) for result in results]
+        return _counted(explained, counts, asked)
 
     def _without_leaks(self, results: Sequence[TeacherResult]) -> list[TeacherResult]:
         asked = [written for result in results for written in result.written]

@@ -4,13 +4,15 @@ The golden documents are known from `gold_ids`, and all of them are needed unles
 that any will do. Which of a document's chunks answers is decided by where an answer stands, and of
 several places by the sentence that shares most words with the question; from each further document
 the sentence is taken that shares most words with question, answer and the other documents' titles
-(a heuristic: nobody marked it). The quotes are the reasoning unless a teacher writes one. Pure: no
-store, no model, no Ray.
+(a heuristic: nobody marked it). The quotes are the reasoning unless a teacher writes one.
+
+A question without an answer is put to the chunk that is nearest to it: what a search shows for it
+is what to abstain from. Pure: no store, no model, no Ray.
 """
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from data_pipelines.question_duplicates import content_words
@@ -46,20 +48,31 @@ def given_identity(
 
 
 def place_questions(
-    questions: Sequence[Question], chunks: Mapping[str, Sequence[Passage]], max_quote_chars: int
+    questions: Sequence[Question],
+    chunks: Mapping[str, Sequence[Passage]],
+    max_quote_chars: int,
+    nearest: Callable[[str], str | None] = lambda question: None,
 ) -> PlacedQuestions:
     """Each question with its quotes and its answer, as the text spells it, by chunk.
 
     Args:
-        questions: With answers and gold ids.
+        questions: With answers and gold ids, or without both.
         chunks: Document id -> its chunks that may be learned.
         max_quote_chars: Longest quote.
+        nearest: Id of the chunk that is nearest to a question that has no answer; None: there is
+            none.
     """
     placed = PlacedQuestions()
     seen: set[str] = set()
     for question in questions:
         documents = dict.fromkeys(question.gold_ids)
-        found, fault = _place(question, [chunks.get(i, ()) for i in documents], max_quote_chars)
+        if question.answers:
+            own = [chunks.get(i, ()) for i in documents]
+            found, fault = _place(question, own, max_quote_chars)
+        else:
+            near = nearest(question.question)
+            found = None if near is None else (near, WrittenQuestion(question.question, "", ""))
+            fault = "no_answer_given"
         if found is not None and normalise_answer(question.question) in seen:
             found, fault = None, "duplicate_question"
         if found is None:
@@ -74,8 +87,6 @@ def _place(
     question: Question, documents: Sequence[Sequence[Passage]], max_quote_chars: int
 ) -> tuple[tuple[str, WrittenQuestion] | None, str]:
     """Chunk id and question, or why there is none."""
-    if not question.answers:
-        return None, "no_answer_given"
     if not any(documents):
         return None, "no_golden_document"
     if question.any_gold:

@@ -60,6 +60,8 @@ class RaftRun:
     train: int
     validation: int
     with_golden: int
+    unanswerable: int
+    """Examples whose question has no answer in any document, whatever is shown."""
     multi_golden: int
     """Examples whose answer needs several documents."""
     short_of_distractors: int

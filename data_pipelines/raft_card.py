@@ -25,6 +25,7 @@ def data_card(
         config: Of the run.
     """
     golden = sum(example.has_golden for example in examples)
+    answerable = sum(bool(example.golden_ids) for example in examples)
     documents = {side: {e.document_id for e in examples if e.split == side} for side in SPLITS}
     lines = [
         f"# RAFT examples `{name}`",
@@ -42,12 +43,13 @@ def data_card(
             )
         ),
         "",
-        f"- {golden} of {len(examples)} examples ({golden / len(examples):.1%}) show the passage "
+        f"- {golden} of {answerable} examples ({_share(golden, answerable)}) show the passage "
         f"that answers; P is {config.golden_fraction:g}. Without it the target is "
         f"`{config.missing_golden}`.",
         f"- {_passages(examples)} passages an example; {config.distractors} distractors are asked "
         f"for, a share of {config.random_distractor_share:g} of them at random. "
         f"{counts['short_of_distractors']} examples have fewer.",
+        *_unanswerable(len(examples) - answerable),
         *_several(examples),
         f"- {counts['restricted_chunks']} chunks were left out because access is restricted.",
         "- No document is in both splits. Every quote stands verbatim in a shown passage.",
@@ -61,6 +63,19 @@ def data_card(
     for example in sorted(examples, key=lambda e: digest(["card", e.example_id]))[:SAMPLES]:
         lines += ["", *_sample(example)]
     return "\n".join(lines) + "\n"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "none"
+
+
+def _unanswerable(number: int) -> list[str]:
+    if not number:
+        return []
+    return [
+        f"- {number} further examples have a question that no document answers, and what a search "
+        "shows for it: the target is `abstain`, whatever is written without a golden passage."
+    ]
 
 
 def _several(examples: Sequence[RaftExample]) -> list[str]:

@@ -100,6 +100,8 @@ def summary(made: "RaftRun") -> str:
             f"teacher: {made.prompt_tokens:,} prompt tokens, "
             f"{made.completion_tokens:,} completion tokens"
         )
+    if made.unanswerable:
+        lines.append(f"questions that no document answers, to abstain from: {made.unanswerable}")
     if made.multi_golden:
         lines.append(f"answers that need several documents: {made.multi_golden}")
     if made.refused_distractors:

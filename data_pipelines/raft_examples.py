@@ -129,15 +129,15 @@ def assemble_example(
     """The example for one written question; `split` is train until `with_split` says otherwise.
 
     Args:
-        golden: The chunk that the question was written for.
+        golden: The chunk that the question was written for, or is nearest to.
         written: Question, quote and answer.
         hard: Retrieved for the question, best first; unusable ones may be among them.
         others: Drawn at random; likewise.
         config: Numbers and shares.
     """
     rng = random.Random(digest(["example", config.seed, golden.chunk_id, written.question]))
-    has_golden = rng.random() < config.golden_fraction
-    needed = [golden, *(support.passage for support in written.supports)]
+    has_golden = written.is_answerable and rng.random() < config.golden_fraction
+    needed = needed_passages(golden, written)
     answer = "" if normalise_answer(written.answer) in VERDICTS else written.answer
     shown = choose_distractors(
         [p for p in hard if all(may_distract(p, own, answer) for own in needed)],
@@ -164,6 +164,13 @@ def assemble_example(
         completion=_target(written, has_golden, config),
         split="train",
     )
+
+
+def needed_passages(golden: Chunk | Passage, written: WrittenQuestion) -> list[Chunk | Passage]:
+    """The passages that the answer needs; none for a question without one."""
+    if not written.is_answerable:
+        return []
+    return [golden, *(support.passage for support in written.supports)]
 
 
 def _target(written: WrittenQuestion, has_golden: bool, config: RaftConfig) -> str:

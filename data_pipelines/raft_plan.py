@@ -11,6 +11,9 @@ from data_pipelines.teachers import TeacherRequest
 from rayraft.errors import InputError
 from rayraft.records import Question, digest
 
+_NEAR = 50
+"""Hits looked through for one that may be learned."""
+
 
 class NothingToLearn(InputError):
     """No chunk may be learned, or no example is left."""
@@ -106,4 +109,9 @@ def _placed(
         document: [passage for passage in passages if passage.chunk_id in visible]
         for document, passages in kb.passages_by_document(wanted).items()
     }
-    return place_questions(questions, chunks, config.teacher.max_quote_chars)
+
+    def nearest(question: str) -> str | None:
+        hits = kb.full_text_search(question, _NEAR)
+        return next((chunk_id for chunk_id, _ in hits if chunk_id in visible), None)
+
+    return place_questions(questions, chunks, config.teacher.max_quote_chars, nearest)

@@ -22,6 +22,7 @@ METRICS = (
     "train",
     "validation",
     "with_golden",
+    "unanswerable",
     "multi_golden",
     "short_of_distractors",
     "refused_distractors",
@@ -117,6 +118,7 @@ def example_counts(examples: Sequence[RaftExample], config: RaftConfig) -> dict[
         "train": sum(example.split == "train" for example in examples),
         "validation": sum(example.split == "validation" for example in examples),
         "with_golden": sum(example.has_golden for example in examples),
+        "unanswerable": sum(not example.golden_ids for example in examples),
         "multi_golden": sum(len(example.golden_ids) > 1 for example in examples),
         "short_of_distractors": sum(len(e.passages) <= config.distractors for e in examples),
     }

@@ -15,6 +15,7 @@ from data_pipelines.raft_examples import (
     RaftConfig,
     assemble_example,
     example_fault,
+    needed_passages,
     shown_passage,
 )
 from data_pipelines.raft_plan import teacher_request
@@ -140,7 +141,9 @@ class RaftWriter:
     ) -> set[str]:
         if self._guard is None:
             return set()
-        needed = [golden, *(support.passage for support in written.supports)]
+        needed = needed_passages(golden, written)
+        if not needed:
+            return set()
         shown = [p for p in example.passages if p.chunk_id not in example.golden_ids]
         return self._guard.suspects(example.question, needed, shown)
 

@@ -56,6 +56,7 @@ def explain_results(
         _Task(index, place, written, golden_passages(request, written.supports))
         for index, (request, result) in enumerate(zip(requests, results, strict=True))
         for place, written in enumerate(result.written)
+        if written.is_answerable
     ]
     explained = [list(result.written) for result in results]
     dropped = [Counter(result.dropped) for result in results]

@@ -49,10 +49,16 @@ class WrittenQuestion:
     question: str
     quote: str
     answer: str
+    """Empty: nobody can answer it from the documents, and there is no quote either."""
     reasoning: str = ""
     """Sentences around quotes, each between its markers; empty: the quotes are the reasoning."""
     supports: tuple[Support, ...] = ()
     """Where the answer needs several documents: all but the chunk's own."""
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether there is an answer."""
+        return bool(self.answer)
 
     @property
     def quotes(self) -> list[str]:

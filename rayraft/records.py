@@ -128,7 +128,7 @@ class RaftExample(Record):
     passages: list[Passage]
     """What is shown, in the order shown: golden (if `has_golden`) among distractors."""
     golden_ids: list[str]
-    """Chunk ids of the golden passages, shown or not."""
+    """Chunk ids of the golden passages, shown or not; none where the question has no answer."""
     has_golden: bool
     quote: str
     """Verbatim text of a shown passage, empty without the golden one."""
@@ -140,6 +140,11 @@ class RaftExample(Record):
     completion: str
     """The target text: `prompts.completion(...)`."""
     split: Literal["train", "validation"]
+
+    @property
+    def golden_documents(self) -> list[str]:
+        """Ids of the documents that the answer needs; none where the question has no answer."""
+        return [self.document_id, *self.further_documents] if self.golden_ids else []
 
 
 class Usage(Record):

@@ -147,8 +147,8 @@ def as_questions(
             Question(
                 id=example.example_id,
                 question=example.question,
-                answers=[example.answer],
-                gold_ids=[example.document_id, *example.further_documents],
+                answers=[example.answer] if example.answer else [],
+                gold_ids=example.golden_documents,
                 groups=list(groups),
             )
             for example in examples

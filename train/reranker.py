@@ -150,13 +150,12 @@ def from_raft(store: str, run: str | None, config: RerankerConfig) -> Asked:
 
 
 def raft_question(example: RaftExample) -> Question:
-    """The question of a RAFT example, with its golden documents."""
-    golden = [example.document_id, *example.further_documents]
+    """The question of a RAFT example, with its golden documents; none where it has no answer."""
     return Question(
         id=example.example_id,
         question=example.question,
-        answers=[example.answer],
-        gold_ids=golden,
+        answers=[example.answer] if example.answer else [],
+        gold_ids=example.golden_documents,
     )
 
 

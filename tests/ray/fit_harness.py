@@ -37,6 +37,21 @@ def settings(base: str, *overrides: str) -> TrainConfig:
 
 def dying_worker(flag: Path, folder: Path, step: int = 6) -> Callable[[dict[str, Any]], None]:
     """The worker loop, in which worker 1 is killed once, after a step."""
+    return worker_that_ends(flag, folder, step, _kill_itself, lambda world: world.world_rank == 1)
+
+
+def _kill_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def worker_that_ends(
+    flag: Path,
+    folder: Path,
+    step: int,
+    end: Callable[[], None],
+    is_victim: Callable[[World], bool],
+) -> Callable[[dict[str, Any]], None]:
+    """The worker loop, in which `end` is called once, after a step, by the victim."""
     show, began = train.worker._show, time.time()
 
     def show_or_die(
@@ -50,9 +65,9 @@ def dying_worker(flag: Path, folder: Path, step: int = 6) -> Callable[[dict[str,
         while not any(p.stat().st_mtime > began for p in folder.glob(SNAPSHOT)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        if world.world_rank == 1:
+        if is_victim(world):
             flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
 
     def worker(values: dict[str, Any]) -> None:
         import train.worker as fit  # the worker's own, which nobody has patched
@@ -88,9 +103,15 @@ def assert_same_end(left: FitResult, right: FitResult) -> None:
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-def steps_logged(storage: str, name: str) -> list[int]:
+def losses_logged(storage: str, name: str) -> list[tuple[int, float]]:
+    """Step and loss, also of steps that were taken twice."""
     lines = (Path(storage) / name / CURVE).read_text().splitlines()
-    return [int(json.loads(line)["step"]) for line in lines]
+    points = [json.loads(line) for line in lines]
+    return [(int(point["step"]), point.get("loss", 0.0)) for point in points]
+
+
+def steps_logged(storage: str, name: str) -> list[int]:
+    return [step for step, _ in losses_logged(storage, name)]
 
 
 def losses(result: FitResult) -> list[float]:

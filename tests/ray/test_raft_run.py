@@ -126,9 +126,11 @@ def test_peoples_questions_take_the_teachers_place(store, ray_cluster, endpoint)
         answers=["Vinh"],
         gold_ids=["fees/Hue.md", "fees/Vinh.md"],
     )
+    unknown = Question(id="u", question="What is the parcel fee in Atlantis?", answers=[])
     before = len(endpoint.asked)
     settings = config(endpoint, golden_fraction=1.0, validation_fraction=0, reasoning="written")
-    made = build_raft_examples(path, settings, "people", scope=Scope([*asked, secret, both]))
+    given = [*asked, secret, both, unknown]
+    made = build_raft_examples(path, settings, "people", scope=Scope(given))
     assert len(endpoint.asked) == before and made.teacher == "given"
     assert made.dropped == {"no_golden_document": 1}
     rows = {row.question: row for row in examples(path, "people")}
@@ -138,6 +140,10 @@ def test_peoples_questions_take_the_teachers_place(store, ray_cluster, endpoint)
     told = parse_answer(several.completion)
     assert told.text == "Vinh" and len(told.quotes) == 2
     assert several.completion.startswith("It says ##begin_quote## The parcel fee in Vinh")
+    none = rows.pop(unknown.question)
+    assert made.unanswerable == 1 and (none.golden_ids, none.golden_documents) == ([], [])
+    assert parse_answer(none.completion).abstained and len(none.passages) == 4
+    assert any("parcel fee" in passage.text for passage in none.passages)
     assert rows.keys() == {question.question for question in asked}
     for question in asked:
         row = rows[question.question]

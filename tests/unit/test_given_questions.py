@@ -73,6 +73,15 @@ def test_what_cannot_be_placed_is_counted_with_its_reason():
     }
 
 
+def test_a_question_without_an_answer_is_put_to_the_chunk_that_is_nearest():
+    questions = [ask("Who built the dam?", [], [], 1), ask("Who is the mayor?", [], [], 2)]
+    near = {"Who built the dam?": "rhine#0"}
+    placed = place_questions(questions, CHUNKS, 160, near.get)
+    (written,) = placed.written["rhine#0"]
+    assert (written.question, written.answer, written.quotes) == ("Who built the dam?", "", [])
+    assert placed.dropped == {"no_answer_given": 1}
+
+
 def test_yes_and_no_need_not_stand_in_the_document():
     placed = place_questions([ask("Are there bridges in Basel?", ["yes"], ["rhine"])], CHUNKS, 160)
     (written,) = placed.written["rhine#1"]

@@ -3,6 +3,7 @@ from collections import Counter
 from data_pipelines.raft_examples import RaftConfig, shown_passage
 from data_pipelines.raft_writer import RaftWriter
 from data_pipelines.teachers import TeacherResult, WrittenQuestion
+from rayraft.prompts import completion
 from rayraft.records import Chunk, Passage
 
 CHUNKS = {
@@ -77,6 +78,19 @@ def test_golden_appears_exactly_where_it_says_so():
         shown = [p.chunk_id for p in e.passages]
         assert shown.count(e.chunk_id) == int(e.has_golden)
         assert len(set(shown)) == len(shown) == 4
+
+
+def test_a_question_without_an_answer_shows_what_is_found_and_abstains():
+    class NoAnswer(OneQuestionTeacher):
+        def _one(self, r):
+            return TeacherResult([WrittenQuestion(f"Who owns {r.title}?", "", "")])
+
+    for missing in ("abstain", "memory"):
+        settings = {"golden_fraction": 1.0, "missing_golden": missing}
+        made = write(["c3"], NoAnswer(), **settings)
+        (example,) = made[0].examples
+        assert example.completion == completion("", "") and not example.golden_ids
+        assert len(example.passages) == RaftConfig().distractors + 1 and not made[0].dropped
 
 
 def test_a_quote_that_does_not_stand_in_the_chunk_is_dropped_and_counted():

@@ -57,6 +57,21 @@ def test_reasoning_that_does_not_hold_is_not_used(output):
     assert verified_reasoning(output, GOLDEN) is None
 
 
+def test_nothing_is_asked_about_a_question_that_has_no_answer():
+    asked = []
+
+    def carry(prompts, as_json):
+        asked.extend(prompts)
+        return [Reply(GOOD, "", 11, 5)] * len(prompts)
+
+    teacher = ChatTeacher(TeacherConfig(kind="openai", base_model="m", reasoning="written"), carry)
+    none = WrittenQuestion("Who lives there?", "", "")
+    handed = {"hue#0": TeacherResult([none, WRITTEN])}
+    (result,) = HandedOut(TeacherIdentity("given", "d"), handed, teacher).write([REQUEST])
+    assert len(asked) == 1 and result.written[0] == none
+    assert result.written[1].reasoning and result.prompt_tokens == 11
+
+
 def explained(reply):
     config = TeacherConfig(kind="openai", base_model="m", reasoning="written")
     teacher = ChatTeacher(config, lambda prompts, as_json: [reply] * len(prompts))

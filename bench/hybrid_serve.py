@@ -1,0 +1,73 @@
+"""Hybrid search at 1, 8 and 32 clients: ours through Ray Serve, Haystack's pipeline in a process.
+
+Ours is `rayraft serve` with its defaults, asked over HTTP; Haystack's in-memory pipeline with the
+same chunks, vectors and embedder is called from as many threads, without HTTP. All searches twice:
+the first round warms up. `STORE=<store> QUESTIONS=<file>`; `SETTINGS` (with spaces between) reach
+our server.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from bench.harness import report
+from bench.peers.haystack_hybrid import HaystackHybrid
+from bench.serve_load import SEARCHES, K, Outcome, http_client, post, searches
+from bench.servers import ours, running
+from data_pipelines.kb import KnowledgeBase
+from data_pipelines.schema import vector_matrix
+from rayraft.questions import read_questions
+
+THREADS = (1, 2)  # of torch in Haystack's process: the better of both counts
+
+
+async def _served(url: str, questions: list[str]) -> dict[int, Outcome]:
+    async with http_client(url) as client:
+
+        async def search(question: str) -> None:
+            await post(client, "/v1/search", {"query": question, "k": K})
+
+        return await searches(search, questions)
+
+
+def _in_process(store: str, questions: list[str]) -> dict[int, Outcome]:
+    table = KnowledgeBase.open(store).read_chunks(
+        ["chunk_id", "document_id", "title", "text", "embedding"]
+    )
+    rows = table.drop_columns("embedding").to_pylist()
+    hybrid = HaystackHybrid(rows, vector_matrix(table["embedding"]))
+    best: dict[int, Outcome] = {}
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        found = asyncio.run(searches(lambda q: asyncio.to_thread(hybrid.search, q), questions))
+        best = {n: max(one, best.get(n, one), key=lambda o: o.per_s) for n, one in found.items()}
+    return best
+
+
+def main() -> None:
+    """Runs the bench."""
+    store = os.environ["STORE"]
+    questions = [q.question for q in read_questions(os.environ["QUESTIONS"], limit=SEARCHES)]
+    settings = os.environ.get("SETTINGS", "").split()
+    with tempfile.TemporaryDirectory() as name, running(ours(store, *settings), Path(name)) as url:
+        outcomes = {"rayraft serve over HTTP": asyncio.run(_served(url, questions))}
+    print("haystack", file=sys.stderr)
+    outcomes["haystack, in process"] = _in_process(store, questions)
+    for clients in next(iter(outcomes.values())):
+        report(
+            f"hybrid_serve_{clients}",
+            f"{SEARCHES} searches, {clients} clients, the chunks of {Path(store).name}",
+            "searches/s",
+            {who: [found[clients].per_s] for who, found in outcomes.items()},
+            ["ray", "torch", "haystack-ai"],
+            more_is_better=True,
+            notes={who: vars(found[clients]) for who, found in outcomes.items()},
+        )
+
+
+if __name__ == "__main__":
+    main()

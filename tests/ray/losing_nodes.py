@@ -1,6 +1,6 @@
 """A cluster of two nodes in one process tree, whose second node is lost in the midst of work.
 
-`python -m tests.ray.losing_nodes FOLDER TEMP` does all of it and leaves `FOLDER/found.json`. By
+`python -m tests.ray.losing_nodes FOLDER TEMP [PARTS]` does all of it and leaves `FOLDER/found.json`. By
 itself, because the session of the other tests has a Ray of its own.
 """
 
@@ -24,7 +24,7 @@ import train.fit
 from data_pipelines.config import IngestConfig
 from data_pipelines.ingest_job import run_ingest
 from serve.config import RetrieverConfig
-from serve.scaling import deployment_options
+from serve.scaling import ScaleConfig, deployment_options
 from serve.service import Search
 from serve.shards import RetrieverShard, ShardedRetriever
 from tests.ray.fit_harness import STEPS, losses, losses_logged, settings, worker_that_ends
@@ -141,7 +141,7 @@ def is_far(_: World) -> bool:
 def serving(nodes: Nodes, folder: Path) -> dict[str, Any]:
     """The node of two of four shards goes while searches go on; then another takes its place."""
     store = make_store(folder / "served")
-    config = RetrieverConfig(shards=4, shard_timeout_s=2)
+    config = RetrieverConfig(shards=4, shard_timeout_s=2, scale=ScaleConfig(num_cpus=0.1))
     options = deployment_options(config.scale)
 
     def deployed(cls: type, name: str, far: bool) -> Any:
@@ -153,6 +153,7 @@ def serving(nodes: Nodes, folder: Path) -> dict[str, Any]:
         for n in range(4)
     ]
     app = deployed(ShardedRetriever, "Sharded", far=False).bind(config, store, *shards)
+    ray.serve.start(proxy_location="Disabled")  # both nodes' proxies would want one port
     handle = ray.serve.run(app, name="shards", route_prefix=None)
     search = Search("rail leave bonus", 10, groups=("board",))
     found = lambda: handle.search.remote(search).result(timeout_s=60)  # noqa: E731
@@ -206,12 +207,14 @@ def _until(condition: Callable[[], bool], timeout_s: float = 120) -> None:
         time.sleep(0.05)
 
 
-def main(folder: Path, temp: str) -> None:
-    """Each part with a node to lose."""
+def main(folder: Path, temp: str, parts: str = "") -> None:
+    """Each part, or those named, with a node to lose."""
     found: dict[str, Any] = {}
     nodes = Nodes(temp)
     try:
         for part in (ingest, training, serving):
+            if parts and part.__name__ not in parts:
+                continue
             nodes.add()
             place = folder / part.__name__
             place.mkdir()
@@ -223,4 +226,4 @@ def main(folder: Path, temp: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -16,7 +16,7 @@ import ray.train.torch
 from rayraft.errors import ConfigError, InputError
 from train.checkpoints import STATE
 from train.config import TrainConfig
-from train.failures import NoRetryOfOwnErrors, own_errors
+from train.failures import NoRetryOfOwnErrors, again_without_controller, own_errors
 from train.features import Row, encode_rows
 from train.loop import Point
 from train.worker import EXPORT, RunPlace, train_worker
@@ -97,7 +97,7 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
         run_config=_run_config(config, place, callbacks),
     )
     with own_errors():
-        result = trainer.fit()
+        result = again_without_controller(trainer.fit, config.max_failures)
     assert result.checkpoint is not None and result.metrics is not None
     with result.checkpoint.as_directory() as folder:
         state = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """A cluster of two nodes in one process tree, whose second node is lost in the midst of work.
 
-`python -m tests.ray.losing_nodes FOLDER TEMP [PARTS]` does all of it and leaves `FOLDER/found.json`. By
+`python -m tests.ray.losing_nodes FOLDER TEMP [PARTS]` does it and leaves `FOLDER/found.json`. By
 itself, because the session of the other tests has a Ray of its own.
 """
 

@@ -1,0 +1,131 @@
+"""How soon a running service follows a step of load (one more generator) and a promotion.
+
+`STORE=<store> QUESTIONS=<file>`; where the store has two adapters trained with passages, promotions
+between these are measured, too. No peer: the bars are 10 s from the step to a second replica that
+takes requests, and 5 s from a promotion to the last answer by the adapter before it.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.serve
+
+from bench.harness import RESULTS, machine
+from bench.serve_load import http_client
+from bench.servers import ours, running
+from rayraft.questions import read_questions
+from serve.app import APP_NAME
+
+STEPS, CLIENTS, STEP_LIMIT_S, IDLE_S = 3, 8, 90, 5
+PROMOTIONS, WATCH_S = 6, 12
+SETTINGS = ("generator.scale.max_replicas=2", f"generator.scale.downscale_delay_s={IDLE_S}")
+
+
+def generators() -> int:
+    """Generator replicas that take requests."""
+    found = ray.serve.status().applications[APP_NAME].deployments["Generator"]
+    return int(found.replica_states.get("RUNNING", 0))
+
+
+async def keep_asking(url: str, questions: list[str], until: asyncio.Event, say: Any) -> None:
+    """`CLIENTS` clients, each asking its next question when the last is answered."""
+    work = itertools.cycle(questions)
+
+    async def client() -> None:
+        while not until.is_set():
+            began = time.perf_counter()
+            messages = [{"role": "user", "content": next(work)}]
+            body = {"model": "rayraft/raft", "messages": messages, "max_tokens": 48}
+            answer = await asked.post("/v1/chat/completions", json=body)
+            if answer.status_code == 200:
+                say(began, answer.json())
+            else:
+                await asyncio.sleep(0.2)
+
+    async with http_client(url) as asked:
+        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+
+async def load_steps(url: str, questions: list[str]) -> list[float]:
+    """Seconds from the first of eight clients to a second replica."""
+    seconds = []
+    for _ in range(STEPS):
+        over, began = asyncio.Event(), time.perf_counter()
+        load = asyncio.create_task(keep_asking(url, questions, over, lambda *_: None))
+        while await asyncio.to_thread(generators) < 2:
+            if time.perf_counter() - began > STEP_LIMIT_S:
+                raise SystemExit(f"no second replica within {STEP_LIMIT_S} s")
+            await asyncio.sleep(0.1)
+        seconds.append(time.perf_counter() - began)
+        print(f"second replica after {seconds[-1]:.1f} s", flush=True)
+        over.set()
+        await load
+        while await asyncio.to_thread(generators) > 1:
+            await asyncio.sleep(0.5)
+    return seconds
+
+
+async def promotions(url: str, questions: list[str]) -> list[float]:
+    """Seconds from each promotion to the beginning of the last request by another adapter."""
+    async with http_client(url) as client:
+        listed = (await client.get("/v1/adapters")).raise_for_status().json()["data"]
+        names = [one["id"] for one in listed if one.get("method") != "sft"]
+        if len(names) < 2:
+            print("fewer than two adapters: promotions are left out")
+            return []
+        seconds = []
+        for name, _ in zip(itertools.cycle(names[-2:]), range(PROMOTIONS), strict=False):
+            seen: list[tuple[float, str]] = []
+
+            def say(began: float, answer: Any, seen: list[tuple[float, str]] = seen) -> None:
+                seen.append((began, answer["rayraft"]["adapter"]))
+
+            over = asyncio.Event()
+            load = asyncio.create_task(keep_asking(url, questions, over, say))
+            await asyncio.sleep(2)
+            (await client.post(f"/v1/adapters/{name}/promote")).raise_for_status()
+            promoted = time.perf_counter()
+            await asyncio.sleep(WATCH_S)
+            over.set()
+            await load
+            after = [(began, used) for began, used in seen if began > promoted]
+            stale = [began for began, used in after if used != name]
+            if not after or after[-1][1] != name:
+                raise SystemExit(f"{name} does not answer {WATCH_S} s after its promotion")
+            seconds.append(max(stale, default=promoted) - promoted)
+            print(f"{name}: {seconds[-1]:.1f} s, {len(after)} answers", flush=True)
+    return seconds
+
+
+def main() -> None:
+    """Runs the bench."""
+    questions = [q.question for q in read_questions(os.environ["QUESTIONS"], limit=100)]
+    context = ray.init(address="local", num_cpus=2, include_dashboard=False, namespace="serve")
+    address = {"RAY_ADDRESS": context.address_info["address"]}
+    server = ours(os.environ["STORE"], *SETTINGS, environment=address)
+    with tempfile.TemporaryDirectory() as name, running(server, Path(name)) as url:
+        promoted = asyncio.run(promotions(url, questions))
+        steps = asyncio.run(load_steps(url, questions))
+    ray.shutdown()
+    record: dict[str, Any] = {
+        "name": "live",
+        "work": f"{CLIENTS} clients of `raft`; generators from 1 to 2; promotions between two",
+        "second_replica_s": {"p50": statistics.median(steps), "all": steps},
+        "promotion_s": {"most": max(promoted), "all": promoted} if promoted else None,
+        "machine": machine(),
+    }
+    print(json.dumps(record, indent=1))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "live.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,7 @@
 """Hybrid search at 1, 8 and 32 clients: ours through Ray Serve, Haystack's pipeline in a process.
 
 Ours is `rayraft serve` with its defaults, asked over HTTP; Haystack's in-memory pipeline with the
-same chunks, vectors and embedder is called from as many threads, without HTTP. All searches twice:
-the first round warms up. `STORE=<store> QUESTIONS=<file>`; `SETTINGS` (with spaces between) reach
+same chunks, vectors and embedder is called from as many threads, without HTTP. `STORE=<store> QUESTIONS=<file>`; `SETTINGS` (with spaces between) reach
 our server.
 """
 

@@ -2,7 +2,7 @@
 
 Ours is `rayraft serve` with its defaults; the peers are Haystack's hybrid pipeline in Hayhooks and
 LlamaIndex's fusion retriever behind FastAPI, each with the same chunks, vectors, embedder and
-reader (`bench/peers/`). One server at a time, all requests twice: the first round warms up.
+reader (`bench/peers/`). One server at a time, after some requests to warm up.
 
 `STORE=<store> QUESTIONS=<file> PEER_PYTHON=<interpreter with haystack-ai, hayhooks, llama-index>`;
 `ONLY=ours`, and `SETTINGS` (with spaces between) and the environment reach our server.
@@ -29,7 +29,7 @@ from rayraft.questions import read_questions
 CLIENTS = tuple(int(n) for n in os.environ.get("CLIENTS", "1,8,32").split(","))
 SEARCHES = 600 if FULL else 200
 CHATS = 96 if FULL else 48
-K = 4
+K, WARM_UP = 4, 20
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ async def post(client: httpx2.AsyncClient, path: str, body: Mapping[str, Any]) -
 
 
 async def searches(call: Call, questions: Sequence[str]) -> dict[int, Outcome]:
-    """At each number of clients, after as many to warm up."""
+    """At each number of clients, after some to warm up."""
     found = {}
     work = (list(questions) * SEARCHES)[:SEARCHES]
     for clients in CLIENTS:
-        await drive(call, work, clients)
+        await drive(call, work[: max(WARM_UP, 2 * clients)], clients)
         found[clients] = await drive(call, work, clients)
         print(f"search, {clients} clients: {found[clients]}", file=sys.stderr)
     return found

@@ -1,0 +1,108 @@
+"""Ray Serve's own settings, each alone: what a request costs on this machine's cores.
+
+For each environment `rayraft serve` is started anew and asked: `/healthz` (proxy and API),
+`/v1/models` (and the router behind it) and `/v1/search`, one client; then searches by eight. The
+peer is Serve's default, measured first and last, so that a drift of the machine shows. HAProxy is
+not among them: it binds all interfaces, where ours listens on loopback unless keys are given.
+
+`STORE=<store> QUESTIONS=<file>`; `ONLY=<names with commas between>`.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness import FULL, RESULTS, machine
+from bench.serve_load import drive, http_client, post
+from bench.servers import ours, running
+from rayraft.questions import read_questions
+
+ONE_THREAD = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
+GRPC = {"RAY_SERVE_USE_GRPC_BY_DEFAULT": "1"}
+LOGS = {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000", "RAY_SERVE_LOG_TO_STDERR": "0"}
+SETTINGS: dict[str, dict[str, str]] = {
+    "default": {},
+    "code in the main thread": ONE_THREAD,
+    "router in the same loop": ONE_LOOP,
+    "both": ONE_THREAD | ONE_LOOP,
+    "gRPC": GRPC,
+    "logs in a buffer": LOGS,
+    "all of them": ONE_THREAD | ONE_LOOP | GRPC | LOGS,
+    "default again": {},
+}
+ASKED = 100 if FULL else 40
+CLIENTS = 8
+
+
+async def measure(url: str, questions: list[str]) -> dict[str, float]:
+    """Medians in milliseconds of one client, and requests a second of eight."""
+    found: dict[str, float] = {}
+    async with http_client(url) as client:
+
+        async def search(question: str) -> None:
+            await post(client, "/v1/search", {"query": question, "k": 4})
+
+        async def get(path: str) -> None:
+            (await client.get(path)).raise_for_status()
+
+        for name, call in (
+            ("healthz", lambda _: get("/healthz")),
+            ("models", lambda _: get("/v1/models")),
+            ("search", search),
+        ):
+            times = []
+            for number in range(ASKED + 5):
+                began = time.perf_counter()
+                await call(questions[number % len(questions)])
+                times.append(1000 * (time.perf_counter() - began))
+            found[f"{name}, ms"] = round(statistics.median(times[5:]), 1)
+        work = (questions * ASKED)[: 4 * ASKED]
+        await drive(search, work[: 2 * CLIENTS], CLIENTS)
+        outcome = await drive(search, work, CLIENTS)
+        found[f"searches/s, {CLIENTS} clients"] = round(outcome.per_s, 1)
+    return found
+
+
+def main() -> None:
+    """Runs the bench."""
+    store = os.environ["STORE"]
+    questions = [q.question for q in read_questions(os.environ["QUESTIONS"], limit=200)]
+    only = os.environ.get("ONLY", "").split(",") if "ONLY" in os.environ else list(SETTINGS)
+    found: dict[str, Any] = {}
+    for name in only:
+        server = ours(store, environment=SETTINGS[name])
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with running(server, Path(folder)) as url:
+                    found[name] = asyncio.run(measure(url, questions))
+            except (SystemExit, httpx2.HTTPError) as exc:
+                found[name] = {"failed": str(exc)[-300:]}
+        print(name, found[name], file=sys.stderr)
+    table = Table("", *next(iter(found.values())), title="Serve's settings", title_justify="left")
+    for name, figures in found.items():
+        table.add_row(name, *map(str, figures.values()))
+    Console(width=120).print(table)
+    record = {
+        "name": "serve_settings",
+        "work": f"{ASKED} requests of one client, {4 * ASKED} searches of {CLIENTS}",
+        "settings": {name: {"environment": SETTINGS[name], **found[name]} for name in found},
+        "machine": machine(),
+        "command": "STORE=... QUESTIONS=... make bench NAME=serve_settings",
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "serve_settings.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,8 @@
 
 Ours is `rayraft serve` with its defaults; the peers are Haystack's hybrid pipeline in Hayhooks and
 LlamaIndex's fusion retriever behind FastAPI, each with the same chunks, vectors, embedder and
-reader (`bench/peers/`). One server at a time, after some requests to warm up.
+reader (`bench/peers/`). One server at a time, warmed up at each load for so long that ours has
+started the replicas that it takes.
 
 `STORE=<store> QUESTIONS=<file> PEER_PYTHON=<interpreter with haystack-ai, hayhooks, llama-index>`;
 `ONLY=ours`, and `SETTINGS` (with spaces between) and the environment reach our server.
@@ -29,7 +30,7 @@ from rayraft.questions import read_questions
 CLIENTS = tuple(int(n) for n in os.environ.get("CLIENTS", "1,8,32").split(","))
 SEARCHES = 600 if FULL else 200
 CHATS = 96 if FULL else 48
-K, WARM_UP = 4, 20
+K, WARM_UP, WARM_UP_S = 4, 20, 25.0
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ async def post(client: httpx2.AsyncClient, path: str, body: Mapping[str, Any]) -
         raise SystemExit(f"{path}: {response.status_code} {response.text[:500]}")
 
 
-async def searches(call: Call, questions: Sequence[str]) -> dict[int, Outcome]:
-    """At each number of clients, after some to warm up."""
+async def searches(
+    call: Call, questions: Sequence[str], warm_up_s: float = WARM_UP_S
+) -> dict[int, Outcome]:
+    """At each number of clients, after so long that replicas have been added to it."""
     found = {}
     work = (list(questions) * SEARCHES)[:SEARCHES]
     for clients in CLIENTS:
-        await drive(call, work[: max(WARM_UP, 2 * clients)], clients)
+        began = time.perf_counter()
+        while time.perf_counter() - began < warm_up_s:
+            await drive(call, work[: max(WARM_UP, 2 * clients)], clients)
         found[clients] = await drive(call, work, clients)
         print(f"search, {clients} clients: {found[clients]}", file=sys.stderr)
     return found
@@ -96,8 +101,9 @@ async def measure(server: Server, url: str, questions: Sequence[str]) -> dict[st
         found = {f"search_{n}": one for n, one in (await searches(search, questions)).items()}
         work = (list(questions) * CHATS)[:CHATS]
         for clients in CLIENTS:
-            # Only as many as it takes to warm up: answers take a second each here.
-            await drive(chat, work[: 2 * clients], clients)
+            began = time.perf_counter()
+            while time.perf_counter() - began < WARM_UP_S:
+                await drive(chat, work[: 2 * clients], clients)
             found[f"chat_{clients}"] = outcome = await drive(chat, work, clients)
             print(f"chat, {clients} clients: {outcome}", file=sys.stderr)
     return found

@@ -1,9 +1,9 @@
 """Ray Serve's own settings, each alone: what a request costs on this machine's cores.
 
 For each environment `rayraft serve` is started anew and asked: `/healthz` (proxy and API),
-`/v1/models` (and the router behind it) and `/v1/search`, one client; then searches by eight. The
-peer is Serve's default, measured first and last, so that a drift of the machine shows. HAProxy is
-not among them: it binds all interfaces, where ours listens on loopback unless keys are given.
+`/v1/models` (and the router behind it) and `/v1/search`, by one client. The peer is Serve's
+default, measured first and last, so that a drift of the machine shows. HAProxy is not among them:
+it binds all interfaces, where ours listens on loopback unless keys are given.
 
 `STORE=<store> QUESTIONS=<file>`; `ONLY=<names with commas between>`.
 """
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.harness import FULL, RESULTS, machine
-from bench.serve_load import drive, http_client, post
+from bench.serve_load import http_client, post
 from bench.servers import ours, running
 from rayraft.questions import read_questions
 
@@ -42,11 +42,10 @@ SETTINGS: dict[str, dict[str, str]] = {
     "default again": {},
 }
 ASKED = 100 if FULL else 40
-CLIENTS = 8
 
 
 async def measure(url: str, questions: list[str]) -> dict[str, float]:
-    """Medians in milliseconds of one client, and requests a second of eight."""
+    """Medians in milliseconds."""
     found: dict[str, float] = {}
     async with http_client(url) as client:
 
@@ -67,10 +66,6 @@ async def measure(url: str, questions: list[str]) -> dict[str, float]:
                 await call(questions[number % len(questions)])
                 times.append(1000 * (time.perf_counter() - began))
             found[f"{name}, ms"] = round(statistics.median(times[5:]), 1)
-        work = (questions * ASKED)[: 4 * ASKED]
-        await drive(search, work[: 2 * CLIENTS], CLIENTS)
-        outcome = await drive(search, work, CLIENTS)
-        found[f"searches/s, {CLIENTS} clients"] = round(outcome.per_s, 1)
     return found
 
 
@@ -95,7 +90,7 @@ def main() -> None:
     Console(width=120).print(table)
     record = {
         "name": "serve_settings",
-        "work": f"{ASKED} requests of one client, {4 * ASKED} searches of {CLIENTS}",
+        "work": f"{ASKED} requests of one client",
         "settings": {name: {"environment": SETTINGS[name], **found[name]} for name in found},
         "machine": machine(),
         "command": "STORE=... QUESTIONS=... make bench NAME=serve_settings",

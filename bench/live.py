@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 import ray.serve
+from ray.serve.schema import ReplicaState
 
 from bench.harness import RESULTS, machine
 from bench.serve_load import http_client
@@ -32,7 +33,7 @@ SETTINGS = ("generator.scale.max_replicas=2", f"generator.scale.downscale_delay_
 def generators() -> int:
     """Generator replicas that take requests."""
     found = ray.serve.status().applications[APP_NAME].deployments["Generator"]
-    return int(found.replica_states.get("RUNNING", 0))
+    return int(found.replica_states.get(ReplicaState.RUNNING, 0))
 
 
 async def keep_asking(url: str, questions: list[str], until: asyncio.Event, say: Any) -> None:
@@ -108,8 +109,8 @@ async def promotions(url: str, questions: list[str]) -> list[float]:
 def main() -> None:
     """Runs the bench."""
     questions = [q.question for q in read_questions(os.environ["QUESTIONS"], limit=100)]
-    context = ray.init(address="local", num_cpus=2, include_dashboard=False, namespace="serve")
-    address = {"RAY_ADDRESS": context.address_info["address"]}
+    ray.init(address="local", num_cpus=2, include_dashboard=False, namespace="serve")
+    address = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     server = ours(os.environ["STORE"], *SETTINGS, environment=address)
     with tempfile.TemporaryDirectory() as name, running(server, Path(name)) as url:
         promoted = asyncio.run(promotions(url, questions))

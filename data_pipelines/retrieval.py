@@ -108,7 +108,7 @@ class HybridRetriever:
                     self._kb = latest
             return latest.version
 
-    def search(
+    def search(  # noqa: PLR0913
         self,
         queries: Sequence[str],
         k: int,
@@ -116,6 +116,7 @@ class HybridRetriever:
         where: Where | None = None,
         groups: Sequence[str] = (),
         method: Method = "hybrid",
+        vectors: FloatArray | None = None,
     ) -> list[list[Passage]]:
         """Passages of each query, best first.
 
@@ -126,12 +127,16 @@ class HybridRetriever:
                 without the field does not match.
             groups: Groups of the person who asks; chunks of other groups are never seen.
             method: Both searches fused (and reranked, if there is a reranker), or one of them.
+            vectors: float32 [n, dim] of the queries, where they are embedded already.
 
         Raises:
             InputError: `k`, `where` or `method` is malformed.
         """
         check_search(k, method)
-        vectors = self._embedder.embed(queries) if method != "sparse" else None
+        if method == "sparse":
+            vectors = None
+        elif vectors is None:
+            vectors = self._embedder.embed(queries)
         view = self._now(where, groups)
         results = []
         for number, query in enumerate(queries):

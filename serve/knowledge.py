@@ -17,7 +17,7 @@ from serve.config import RetrieverConfig, WriterConfig
 from serve.follower import Follower
 from serve.generations import Generations, load_embedder
 from serve.retriever_base import RetrieverBase
-from serve.service import Search
+from serve.service import FloatArray, Search
 from serve.upkeep import build_if_due, start_upkeep
 
 if TYPE_CHECKING:
@@ -48,8 +48,15 @@ class Retriever(RetrieverBase):
 
     async def search(self, search: Search) -> Retrieved:
         """Passages that the groups may read, in the version asked for or a later one."""
+        from data_pipelines.retrieval import check_search
+
+        check_search(search.k, search.method)
         await self._follower.wait_for(search.min_kb_version, self._config.wait_s)
-        found: Retrieved = await self._threads.run(self._search, search)
+        opened = self._opened.newest  # embedder and index of one generation
+        vector = None
+        if search.method != "sparse":
+            vector = await self._vector(opened.embedder, search.query)  # type: ignore[arg-type]
+        found: Retrieved = await self._threads.run(self._search, opened, search, vector)
         return found
 
     async def version(self) -> int:
@@ -60,7 +67,7 @@ class Retriever(RetrieverBase):
         """Searches once."""
         if not self._follower.is_alive():
             raise RuntimeError("the follower of the knowledge base has ended")
-        await self._threads.run(self._search, Search("health", 1))
+        await self.search(Search("health", 1))
 
     def _open(self) -> "HybridRetriever":
         from data_pipelines.kb import KnowledgeBase
@@ -73,8 +80,9 @@ class Retriever(RetrieverBase):
     def _build(self, retriever: "HybridRetriever") -> None:
         build_if_due(retriever.maintain, self._config.threads)
 
-    def _search(self, search: Search) -> Retrieved:
-        retriever = self._opened.newest  # embedder and index of one generation
+    def _search(
+        self, retriever: "HybridRetriever", search: Search, vector: FloatArray | None
+    ) -> Retrieved:
         # Read first: passages may be newer than the version named, never older.
         version = retriever.version
         (passages,) = retriever.search(
@@ -82,7 +90,8 @@ class Retriever(RetrieverBase):
             search.k,
             where=search.where,
             groups=search.groups,
-            method=search.method,  # type: ignore[arg-type]  # checked by search
+            method=search.method,  # type: ignore[arg-type]  # checked before
+            vectors=None if vector is None else vector[None],
         )
         return Retrieved(passages, version)
 

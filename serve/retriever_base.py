@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from rayraft.records import Document
 from serve.access import read_document
+from serve.batching import Batcher
 from serve.config import RetrieverConfig
 from serve.service import FloatArray
 
 if TYPE_CHECKING:
     from rayraft.models.embedder import Embedder
     from rayraft.models.reranker import Reranker
+
+
+QUERIES_TOGETHER = 16
+"""Queries of one forward pass: for a few words, reading the weights is what takes the time."""
 
 
 class RetrieverBase(abc.ABC):
@@ -29,6 +34,9 @@ class RetrieverBase(abc.ABC):
         self._documents = DocumentReader(store)
         self._own_reranker = OwnReranker(store, config.retrieval.reranker, config.threads, reranker)
         self._threads = SearchThreads(config.threads)
+        self._queries: Batcher[Embedder, str, FloatArray] = Batcher(
+            self._embed_queries, QUERIES_TOGETHER, config.threads
+        )
 
     @property
     @abc.abstractmethod
@@ -41,6 +49,13 @@ class RetrieverBase(abc.ABC):
         vectors = await self._threads.run(embedder.embed, texts)
         counts = await self._threads.run(embedder.count_tokens, texts)
         return vectors, int(counts.sum())
+
+    async def _vector(self, embedder: "Embedder", query: str) -> FloatArray:
+        """float32 [dim]; queries that come while others are worked on share a forward pass."""
+        return await self._queries.submit(embedder, query)
+
+    async def _embed_queries(self, embedder: "Embedder", queries: list[str]) -> list[FloatArray]:
+        return [*await self._threads.run(embedder.embed, queries)]
 
     async def rerank(self, query: str, texts: list[str]) -> tuple[list[float], int]:
         """How well each text answers the query, from 0 to 1, and the tokens read."""

@@ -164,7 +164,7 @@ class ShardedRetriever(RetrieverBase):
         if search.method == "sparse":
             return await self._search(search, None)
         for embedder in self._embedders.all:
-            [vector] = await self._threads.run(embedder.model.embed, [search.query])
+            vector = await self._vector(embedder.model, search.query)
             try:
                 return await self._search(search, QueryVector(embedder.spec.digest, vector))
             except ArtifactMismatch as exc:  # a shard has not opened the new index yet

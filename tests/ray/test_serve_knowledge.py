@@ -15,6 +15,7 @@ from serve.access import check_may_replace, read_document
 from serve.adapters import AdapterCatalog, find_adapter
 from serve.config import WriterConfig
 from serve.follower import Follower
+from serve.service import Search
 from tests.ray.serve_store import make_store
 
 PROMPT = [{"role": "user", "content": "hi"}]
@@ -154,3 +155,34 @@ def test_the_writer_refuses_a_document_that_the_request_may_not_read(small_store
     assert asyncio.run(writer.version()) == before, "none of a batch is written"
     allowed = secret.model_copy(update={"acl": ["board"]})
     assert asyncio.run(writer.put([allowed, new], ("board",))) > before
+
+
+def test_queries_that_wait_are_embedded_together_and_find_what_they_find_alone(
+    small_store, monkeypatch
+):
+    from rayraft.errors import InputError
+    from rayraft.models.embedder import Embedder
+    from serve.config import RetrieverConfig
+    from serve.knowledge import Retriever
+
+    retriever = Retriever(RetrieverConfig(), small_store)
+    searches = [Search(f"rail allowance {n}", 2) for n in range(9)]
+    searches += [Search("annual leave", 2, method="sparse"), Search("rail", 2, {"region": "DE"})]
+    alone = [asyncio.run(retriever.search(search)) for search in searches]
+    sizes, embed = [], Embedder.embed
+    monkeypatch.setattr(
+        Embedder, "embed", lambda self, texts: sizes.append(len(texts)) or embed(self, texts)
+    )
+
+    async def at_once():
+        wrong = Search("rail", 2, {"region": {"near": "DE"}})
+        asked = [*searches, wrong, Search("rail", 0)]
+        return await asyncio.gather(*map(retriever.search, asked), return_exceptions=True)
+
+    *together, wrong, none = asyncio.run(at_once())
+    assert sum(sizes) == 11 and len(sizes) <= 3, "ten of the searches and the wrong one"
+    assert isinstance(wrong, InputError) and isinstance(none, InputError)
+    for found, expected in zip(together, alone, strict=True):
+        assert [p.chunk_id for p in found.passages] == [p.chunk_id for p in expected.passages]
+        scores = [p.dense_score for p in expected.passages]
+        assert [p.dense_score for p in found.passages] == pytest.approx(scores, abs=1e-2)

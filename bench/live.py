@@ -17,7 +17,6 @@ from typing import Any
 
 import ray
 import ray.serve
-from ray.serve.schema import ReplicaState
 
 from bench.harness import RESULTS, machine
 from bench.serve_load import http_client
@@ -33,7 +32,7 @@ SETTINGS = ("generator.scale.max_replicas=2", f"generator.scale.downscale_delay_
 def generators() -> int:
     """Generator replicas that take requests."""
     found = ray.serve.status().applications[APP_NAME].deployments["Generator"]
-    return int(found.replica_states.get(ReplicaState.RUNNING, 0))
+    return sum(n for state, n in found.replica_states.items() if state.value == "RUNNING")
 
 
 async def keep_asking(url: str, questions: list[str], until: asyncio.Event, say: Any) -> None:

@@ -42,7 +42,9 @@ class ApiConfig(Config):
     max_new_tokens: int = Field(default=96, ge=1, le=4096)
     """Tokens per answer if the request sets none; a request may lower it, not raise it."""
     scale: ScaleConfig = Field(
-        default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=256)
+        default_factory=lambda: ScaleConfig(
+            max_replicas=4, target_ongoing_requests=64, max_ongoing_requests=256
+        )
     )
 
     @model_validator(mode="after")
@@ -83,7 +85,9 @@ class AnsweringConfig(Config):
     cache: CacheConfig = Field(default_factory=CacheConfig)
     """Answers that are given again; off by default."""
     scale: ScaleConfig = Field(
-        default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=128)
+        default_factory=lambda: ScaleConfig(
+            max_replicas=4, target_ongoing_requests=64, max_ongoing_requests=128
+        )
     )
 
     @property

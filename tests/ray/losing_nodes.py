@@ -102,6 +102,7 @@ def ingest(nodes: Nodes, folder: Path) -> dict[str, Any]:
 
     report = run_ingest([str(source)], str(folder / "store"), config, advance)
     return {
+        "files": FILES,
         "lost_at": lost_at,
         "added": report.added,
         "embedded": report.embedded,

@@ -42,6 +42,8 @@ class Server:
 @contextmanager
 def running(server: Server, folder: Path) -> Iterator[str]:
     """The server's URL, for as long as the block runs; its output goes to a file in `folder`."""
+    # A bench that is ended must not leave its server behind, which would slow what comes next.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     port = free_port()
     command = [part.replace("{port}", str(port)) for part in server.command]
     with (folder / f"server-{port}.log").open("wb") as log:

@@ -78,7 +78,9 @@ def estimate(
     """
     asked: list[tuple[list[Message], int]] = []
     for request in requests:
-        given = None if handed is None else handed[request.chunk_id].written
+        given = None
+        if handed is not None:
+            given = [w for w in handed[request.chunk_id].written if w.is_answerable]
         if given is None:
             asked.append((write_messages(request), request.count * WRITTEN_TOKENS))
         if given is None and config.leak_f1 <= 1:

@@ -133,7 +133,8 @@ def test_an_estimate_counts_each_prompt_once_and_says_how_it_counted():
 
 def test_peoples_questions_cost_their_reasoning_alone():
     config = priced(reasoning="written")
-    handed = {"hue#0": TeacherResult([WRITTEN])}
+    unanswerable = WrittenQuestion("Who lives there?", "", "")
+    handed = {"hue#0": TeacherResult([WRITTEN, unanswerable])}
     made = estimate([REQUEST], handed, config, rule_of_thumb, "")
     assert made.requests == 1 and made.prompt_tokens > rule_of_thumb([HUE, VINH.text])
     assert "no price is configured" in describe(made, config)

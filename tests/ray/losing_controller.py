@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 
 import train.fit
+from rayraft.demo.http import free_port
 from tests.ray.fit_harness import losses_logged, settings, worker_that_ends
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.fit import fit_rows
@@ -34,7 +35,19 @@ def kill_controller() -> None:
 
 def main(folder: Path, temp: str) -> None:
     """One run, with two workers."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=temp)
+    # With the state API and its address, as a Ray job has them: without, Ray Train's cleaner cannot
+    # see that the controller is gone (nor, unless told, which of several Rays of a machine is
+    # meant), and the workers' places are never free again.
+    port = free_port()
+    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
+    os.environ["RAY_ADDRESS"] = f"{ray.util.get_node_ip_address()}:{port}"
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=True,
+        dashboard_port=free_port(),
+        _temp_dir=temp,
+    )
     base, storage = save_seq2seq(folder / "t5"), str(folder / "runs")
     flag = folder / "lost"
     worker = worker_that_ends(

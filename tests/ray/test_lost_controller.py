@@ -39,7 +39,13 @@ def test_what_is_lost_too_often_or_fails_otherwise_is_raised() -> None:
 def test_a_training_goes_on_after_its_controller_was_killed(tmp_path: Path) -> None:
     found = found_by("tests.ray.losing_controller", tmp_path, timeout_s=300)
     logged = found["logged"]
-    assert found["flag"]
-    assert [step for step, _ in logged] == [*range(1, 7), *range(5, STEPS + 1)]
-    for step, loss in logged[4:6]:
-        assert loss == pytest.approx(logged[step + 1][1], abs=1e-4)
+    steps = [step for step, _ in logged]
+    # Its workers may take another step or two before they are ended.
+    again = next(i for i in range(1, len(steps)) if steps[i] <= steps[i - 1])
+    assert found["flag"] and again >= 6
+    assert steps[:again] == [*range(1, again + 1)]
+    assert steps[again:] == [*range(steps[again], STEPS + 1)]
+    assert steps[again] % 4 == 1, "from a checkpoint"
+    for step, loss in logged[again:]:
+        if step <= again:
+            assert loss == pytest.approx(logged[step - 1][1], abs=1e-4)

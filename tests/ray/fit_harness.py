@@ -107,7 +107,7 @@ def losses_logged(storage: str, name: str) -> list[tuple[int, float]]:
     """Step and loss, also of steps that were taken twice."""
     lines = (Path(storage) / name / CURVE).read_text().splitlines()
     points = [json.loads(line) for line in lines]
-    return [(int(point["step"]), point.get("loss", 0.0)) for point in points]
+    return [(int(point["step"]), point["loss"]) for point in points if "loss" in point]
 
 
 def steps_logged(storage: str, name: str) -> list[int]:

@@ -32,7 +32,7 @@ SETTINGS = ("generator.scale.max_replicas=2", f"generator.scale.downscale_delay_
 def generators() -> int:
     """Generator replicas that take requests."""
     found = ray.serve.status().applications[APP_NAME].deployments["Generator"]
-    return sum(n for state, n in found.replica_states.items() if state.value == "RUNNING")
+    return sum(n for state, n in found.replica_states.items() if str(state).endswith("RUNNING"))
 
 
 async def keep_asking(url: str, questions: list[str], until: asyncio.Event, say: Any) -> None:

@@ -8,7 +8,6 @@ No peer: what is compared are the first and the last replica, and the bar of one
 """
 
 import asyncio
-import json
 import os
 import random
 import statistics
@@ -17,12 +16,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from bench.harness import FULL, RESULTS, machine
+from bench.harness import FULL, machine, write_result
 from bench.serve_load import http_client
 from bench.servers import ours, running
+from data_pipelines.embedding import embed_chunks
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.schema import chunk_row_table, vector_array
 from rayraft.models.embedder import Embedder
@@ -58,11 +57,7 @@ def made_up(first: int, count: int, rng: np.random.Generator) -> pa.Table:
         documents.append((document, f"{name}:bench", chunks))
     vectors = rng.standard_normal((count, 384), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return _with_vectors(chunk_row_table(documents), vectors)
-
-
-def _with_vectors(rows: pa.Table, vectors: npt.NDArray[np.float32]) -> pa.Table:
-    return rows.append_column("embedding", vector_array(vectors))
+    return chunk_row_table(documents).append_column("embedding", vector_array(vectors))
 
 
 def new_document(number: int, embedder: Embedder) -> tuple[pa.Table, str]:
@@ -78,7 +73,7 @@ def new_document(number: int, embedder: Embedder) -> tuple[pa.Table, str]:
     )
     document = Document(document_id=f"new{number}", title="Notice", text=text)
     rows = chunk_row_table([(document, f"new{number}:bench", [chunk])])
-    return _with_vectors(rows, embedder.embed([f"Notice\n{text}"])), text
+    return embed_chunks(rows, embedder), text
 
 
 async def watch(url: str, text: str, document_id: str, until: float) -> list[tuple[float, bool]]:
@@ -139,8 +134,7 @@ def main() -> None:
         "machine": machine(),
         "command": f"{'SIZE=full ' if FULL else ''}make bench NAME=delta_visible",
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "delta_visible.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_result(record)
 
 
 if __name__ == "__main__":

@@ -69,8 +69,14 @@ def report(  # noqa: PLR0913
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
         "command": f"{'SIZE=full ' if FULL else ''}make bench NAME={name}",
     }
+    write_result(record)
+
+
+def write_result(record: Mapping[str, Any]) -> None:
+    """The record as `results/<its name>.json`."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path = RESULTS / f"{record['name']}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> str:

@@ -13,9 +13,16 @@ from pathlib import Path
 
 import torch
 
-from bench.harness import report
 from bench.peers.haystack_hybrid import HaystackHybrid
-from bench.serve_load import SEARCHES, K, Outcome, http_client, post, searches
+from bench.serve_load import (
+    REQUESTS,
+    K,
+    Outcome,
+    at_each_load,
+    http_client,
+    post,
+    report_outcomes,
+)
 from bench.servers import ours, running
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.schema import vector_matrix
@@ -30,7 +37,7 @@ async def _served(url: str, questions: list[str]) -> dict[int, Outcome]:
         async def search(question: str) -> None:
             await post(client, "/v1/search", {"query": question, "k": K})
 
-        return await searches(search, questions)
+        return await at_each_load("search", search, questions)
 
 
 def _in_process(store: str, questions: list[str]) -> dict[int, Outcome]:
@@ -46,7 +53,7 @@ def _in_process(store: str, questions: list[str]) -> dict[int, Outcome]:
     best: dict[int, Outcome] = {}
     for threads in THREADS:
         torch.set_num_threads(threads)
-        found = asyncio.run(searches(call, questions, warm_up_s=1))
+        found = asyncio.run(at_each_load("search", call, questions, warm_up_s=1))
         best = {n: max(one, best.get(n, one), key=lambda o: o.per_s) for n, one in found.items()}
     return best
 
@@ -54,21 +61,21 @@ def _in_process(store: str, questions: list[str]) -> dict[int, Outcome]:
 def main() -> None:
     """Runs the bench."""
     store = os.environ["STORE"]
-    questions = [q.question for q in read_questions(os.environ["QUESTIONS"], limit=SEARCHES)]
+    questions = [
+        q.question for q in read_questions(os.environ["QUESTIONS"], limit=REQUESTS["search"])
+    ]
     settings = os.environ.get("SETTINGS", "").split()
     with tempfile.TemporaryDirectory() as name, running(ours(store, *settings), Path(name)) as url:
         outcomes = {"rayraft serve over HTTP": asyncio.run(_served(url, questions))}
     print("haystack", file=sys.stderr)
     outcomes["haystack, in process"] = _in_process(store, questions)
     for clients in next(iter(outcomes.values())):
-        report(
+        report_outcomes(
             f"hybrid_serve_{clients}",
-            f"{SEARCHES} searches, {clients} clients, the chunks of {Path(store).name}",
+            f"{REQUESTS['search']} searches, {clients} clients, the chunks of {Path(store).name}",
             "searches/s",
-            {who: [found[clients].per_s] for who, found in outcomes.items()},
+            {who: found[clients] for who, found in outcomes.items()},
             ["ray", "torch", "haystack-ai"],
-            more_is_better=True,
-            notes={who: vars(found[clients]) for who, found in outcomes.items()},
         )
 
 

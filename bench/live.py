@@ -18,7 +18,7 @@ from typing import Any
 import ray
 import ray.serve
 
-from bench.harness import RESULTS, machine
+from bench.harness import machine, write_result
 from bench.serve_load import http_client
 from bench.servers import ours, running
 from rayraft.questions import read_questions
@@ -123,8 +123,7 @@ def main() -> None:
         "machine": machine(),
     }
     print(json.dumps(record, indent=1))
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "live.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_result(record)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 the only set. All contenders rank the same documents; a document stands where its best chunk does.
 """
 
-import json
 import os
 import random
 import sys
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.corpus import CORPUS, example_questions
-from bench.harness import FULL, RESULTS, machine
+from bench.harness import FULL, machine, write_result
 from data_pipelines.config import ChunkingConfig, RetrievalConfig
 from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
@@ -220,8 +219,7 @@ def write(records: Mapping[str, Any]) -> None:
         "versions": {package: version(package) for package in packages},
         "command": f"{'SIZE=full ' if FULL else ''}DATA=... make bench NAME=retrieval_quality",
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "retrieval_quality.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_result(result)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from bench.servers import Server, ours, peers, running
 from rayraft.questions import read_questions
 
 CLIENTS = tuple(int(n) for n in os.environ.get("CLIENTS", "1,8,32").split(","))
-SEARCHES = 600 if FULL else 200
-CHATS = 96 if FULL else 48
-K, WARM_UP, WARM_UP_S = 4, 20, 25.0
+REQUESTS = {"search": 600, "chat": 96} if FULL else {"search": 200, "chat": 48}
+WARM_UP = {"search": 20, "chat": 0}  # at least so many, and two a client
+K, WARM_UP_S = 4, 25.0
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,34 @@ async def post(client: httpx2.AsyncClient, path: str, body: Mapping[str, Any]) -
         raise SystemExit(f"{path}: {response.status_code} {response.text[:500]}")
 
 
-async def searches(
-    call: Call, questions: Sequence[str], warm_up_s: float = WARM_UP_S
+async def at_each_load(
+    kind: str, call: Call, questions: Sequence[str], warm_up_s: float = WARM_UP_S
 ) -> dict[int, Outcome]:
-    """At each number of clients, after so long that replicas have been added to it."""
+    """By number of clients, after so long that replicas have been added to it."""
     found = {}
-    work = (list(questions) * SEARCHES)[:SEARCHES]
+    work = (list(questions) * REQUESTS[kind])[: REQUESTS[kind]]
     for clients in CLIENTS:
         began = time.perf_counter()
         while time.perf_counter() - began < warm_up_s:
-            await drive(call, work[: max(WARM_UP, 2 * clients)], clients)
+            await drive(call, work[: max(WARM_UP[kind], 2 * clients)], clients)
         found[clients] = await drive(call, work, clients)
-        print(f"search, {clients} clients: {found[clients]}", file=sys.stderr)
+        print(f"{kind}, {clients} clients: {found[clients]}", file=sys.stderr)
     return found
+
+
+def report_outcomes(
+    name: str, work: str, unit: str, outcomes: Mapping[str, Outcome], packages: list[str]
+) -> None:
+    """One table and result file of all contenders under one load, ours first."""
+    report(
+        name,
+        work,
+        unit,
+        {who: [outcome.per_s] for who, outcome in outcomes.items()},
+        packages,
+        more_is_better=True,
+        notes={who: vars(outcome) for who, outcome in outcomes.items()},
+    )
 
 
 async def measure(server: Server, url: str, questions: Sequence[str]) -> dict[str, Outcome]:
@@ -98,15 +113,11 @@ async def measure(server: Server, url: str, questions: Sequence[str]) -> dict[st
             body = {"model": server.model, "messages": messages}
             await post(client, "/v1/chat/completions", body)
 
-        found = {f"search_{n}": one for n, one in (await searches(search, questions)).items()}
-        work = (list(questions) * CHATS)[:CHATS]
-        for clients in CLIENTS:
-            began = time.perf_counter()
-            while time.perf_counter() - began < WARM_UP_S:
-                await drive(chat, work[: 2 * clients], clients)
-            found[f"chat_{clients}"] = outcome = await drive(chat, work, clients)
-            print(f"chat, {clients} clients: {outcome}", file=sys.stderr)
-    return found
+        return {
+            f"{kind}_{clients}": outcome
+            for kind, call in (("search", search), ("chat", chat))
+            for clients, outcome in (await at_each_load(kind, call, questions)).items()
+        }
 
 
 def main() -> None:
@@ -129,15 +140,13 @@ def main() -> None:
         return
     for kind in outcomes["rayraft"]:
         what, clients = kind.split("_")
-        report(
+        report_outcomes(
             f"serve_{kind}",
-            f"{SEARCHES if what == 'search' else CHATS} requests of {what} over HTTP, {clients} "
-            f"clients, the chunks of {Path(store).name}",
+            f"{REQUESTS[what]} requests of {what} over HTTP, {clients} clients, the chunks of "
+            f"{Path(store).name}",
             "requests/s",
-            {who: [found[kind].per_s] for who, found in outcomes.items()},
+            {who: found[kind] for who, found in outcomes.items()},
             ["ray", "torch", "transformers"],
-            more_is_better=True,
-            notes={who: vars(found[kind]) for who, found in outcomes.items()},
         )
 
 

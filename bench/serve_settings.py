@@ -9,7 +9,6 @@ it binds all interfaces, where ours listens on loopback unless keys are given.
 """
 
 import asyncio
-import json
 import os
 import statistics
 import sys
@@ -22,7 +21,7 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from bench.harness import FULL, RESULTS, machine
+from bench.harness import FULL, machine, write_result
 from bench.serve_load import http_client, post
 from bench.servers import ours, running
 from rayraft.questions import read_questions
@@ -95,8 +94,7 @@ def main() -> None:
         "machine": machine(),
         "command": "STORE=... QUESTIONS=... make bench NAME=serve_settings",
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "serve_settings.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_result(record)
 
 
 if __name__ == "__main__":

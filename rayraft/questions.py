@@ -1,4 +1,4 @@
-"""Question files: one JSON object a line, checked line by line; samples of them."""
+"""Question files (one JSON object a line, checked line by line), samples, questions of examples."""
 
 import random
 from collections import defaultdict
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rayraft.config import explain
 from rayraft.errors import InputError
 from rayraft.jsonl import read_objects
-from rayraft.records import Question
+from rayraft.records import Question, RaftExample
 
 
 def read_questions(path: str | Path, limit: int | None = None) -> list[Question]:
@@ -64,3 +64,14 @@ def write_questions(path: Path, questions: Iterable[Question]) -> Path:
     lines = [question.model_dump_json() + "\n" for question in questions]
     path.write_text("".join(lines), encoding="utf-8")
     return path
+
+
+def question_of(example: RaftExample, groups: Sequence[str] = ()) -> Question:
+    """What a RAFT example asks, to be measured; `groups` are those of the person who asks."""
+    return Question(
+        id=example.example_id,
+        question=example.question,
+        answers=[example.answer] if example.answer else [],
+        gold_ids=example.golden_documents,
+        groups=list(groups),
+    )

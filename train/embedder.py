@@ -20,6 +20,7 @@ from rayraft.manifests import Manifest
 from rayraft.models.base import base_digest
 from rayraft.models.embedder import Embedder
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
+from rayraft.questions import question_of
 from rayraft.records import Passage, Question, RaftExample, digest
 from rayraft.tenants import check_learner
 from train.adapter import PICTURE, Watch, examples_run
@@ -31,7 +32,6 @@ from train.embedder_rows import group_features, groups
 from train.fit import fit_features
 from train.mini_sources import is_held_out
 from train.rerank_rows import Contrast, Mining, contrasts
-from train.reranker import raft_question
 from train.worker import RunPlace
 
 
@@ -174,7 +174,7 @@ def _contrast(example: RaftExample, chunks: Mapping[str, Passage]) -> Contrast |
     wrong = [passage for passage in example.passages if passage.chunk_id not in golden]
     if right is None:
         return None
-    return Contrast(raft_question(example), right, wrong)
+    return Contrast(question_of(example), right, wrong)
 
 
 def _learned(rows: Sequence[Contrast]) -> list[list[object]]:

@@ -12,6 +12,7 @@ from data_pipelines.raft import NothingToLearn, Scope, build_raft_examples
 from data_pipelines.raft_publishing import JoinedRun, publish_joined
 from rayraft import feedback as people
 from rayraft.feedback import Feedback
+from rayraft.questions import question_of
 from rayraft.records import Question, RaftExample, digest
 from train.refresh_config import RefreshConfig
 
@@ -143,16 +144,7 @@ def as_questions(
 ) -> list[Question]:
     """The questions of all sets, `kind` being the set's name; ids are unique over all of them."""
     asked = {
-        name: [
-            Question(
-                id=example.example_id,
-                question=example.question,
-                answers=[example.answer] if example.answer else [],
-                gold_ids=example.golden_documents,
-                groups=list(groups),
-            )
-            for example in examples
-        ]
+        name: [question_of(example, groups) for example in examples]
         for name, examples in sets.items()
     }
     return [

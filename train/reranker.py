@@ -23,6 +23,7 @@ from rayraft.manifests import Manifest
 from rayraft.metrics import ndcg_at_k
 from rayraft.models.base import base_digest, base_folder, load_tokenizer, read_config
 from rayraft.models.embedder import Embedder
+from rayraft.questions import question_of
 from rayraft.records import Question, RaftExample, digest
 from rayraft.tenants import check_learner
 from train.adapter import PICTURE, Watch, examples_run
@@ -139,7 +140,7 @@ def from_raft(store: str, run: str | None, config: RerankerConfig) -> Asked:
     tables = read_run(source)
     sides = [
         [
-            raft_question(RaftExample.model_validate(row))
+            question_of(RaftExample.model_validate(row))
             for row in tables[side].to_pylist()
             if row["answer"]
         ]
@@ -147,16 +148,6 @@ def from_raft(store: str, run: str | None, config: RerankerConfig) -> Asked:
     ]
     learned, groups = _chosen(sides[0], config), manifest.config.get("groups") or ()
     return Asked(learned, sides[1], f"raft/{source.name}", manifest.kb_version, groups)
-
-
-def raft_question(example: RaftExample) -> Question:
-    """The question of a RAFT example, with its golden documents; none where it has no answer."""
-    return Question(
-        id=example.example_id,
-        question=example.question,
-        answers=[example.answer] if example.answer else [],
-        gold_ids=example.golden_documents,
-    )
 
 
 def from_questions(questions: Sequence[Question], source: str, config: RerankerConfig) -> Asked:

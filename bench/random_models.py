@@ -13,7 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from data_pipelines.artifacts import publish
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest, load_base
+from rayraft.models.base import load_base
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import Message, prompt_digest
 
 VOCABULARY = 49152

@@ -19,7 +19,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from bench.corpus import example_chunks, example_questions
 from bench.harness import FULL, in_turn, report
 from rayraft.mini.tokenizer import build_pair_tokenizer
-from rayraft.models.base import MINI_RERANKER, load_base
+from rayraft.models.base import load_base
+from rayraft.models.base_files import MINI_RERANKER
 from rayraft.models.reranker import MAX_TOKENS, Reranker
 
 THREADS = 2

@@ -98,6 +98,6 @@ def guard_digest(config: GuardConfig) -> str | None:
     """
     if config.reranker is None:
         return None
-    from rayraft.models.base import base_digest
+    from rayraft.models.base_files import base_digest
 
     return base_digest(config.reranker)

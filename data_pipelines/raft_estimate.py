@@ -31,7 +31,7 @@ def _counter(config: TeacherConfig) -> tuple[Count, str]:
     name = config.tokenizer or (config.base_model if config.kind == "vllm" else None)
     if name is None:
         return rule_of_thumb, "rule of thumb: 4 characters a token"
-    from rayraft.models.base import load_tokenizer
+    from rayraft.models.base_config import load_tokenizer
 
     tokenizer = load_tokenizer(name)
 

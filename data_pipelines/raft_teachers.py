@@ -108,7 +108,7 @@ def teacher_identity(config: TeacherConfig) -> TeacherIdentity:
     """
     if config.kind != "local":
         return chat_identity(config)
-    from rayraft.models.base import base_digest
+    from rayraft.models.base_files import base_digest
 
     return local_identity(base_digest(config.base_model), config)
 

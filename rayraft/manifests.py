@@ -26,6 +26,8 @@ Kind = Literal[
     "embedder",
 ]
 MANIFEST = "manifest.json"
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""Files of an adapter, as PEFT names them."""
 
 
 class Manifest(Record):

@@ -17,7 +17,7 @@ from data_pipelines.raft_reading import read_run
 from data_pipelines.stores import store_uri
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import digest
 from rayraft.tenants import check_learner, groups_of, owner_of_adapter
@@ -26,8 +26,8 @@ from train.curve_svg import curve_svg
 from train.example_views import ExampleView, kinds, view_of
 from train.features import encode_examples
 from train.fit import FitResult, encode, fit_features
+from train.run_files import RunPlace
 from train.starting import starting_adapter
-from train.worker import RunPlace
 
 logger = logging.getLogger(__name__)
 

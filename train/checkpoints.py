@@ -23,8 +23,9 @@ from train.engine import (
     safe_set_local_fp32_param,
     safe_set_local_optimizer_state,
 )
+from train.run_files import STATE
 
-STATE, TENSORS = "state.json", "state.safetensors"
+TENSORS = "state.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 

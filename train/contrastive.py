@@ -13,12 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from transformers import PreTrainedTokenizerFast
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from rayraft.models.base import BaseModel
 from rayraft.models.dtypes import torch_dtype
-from rayraft.models.embedder import load_bert, pooled
+from rayraft.models.embedder import pooled
 from rayraft.models.embedder_tokenizer import model_folder
 from train.features import IGNORED
 
@@ -39,6 +39,18 @@ def load_encoder(name: str, precision: str) -> BaseModel:
     )
     # Labels are counted beside the input, as those of a model with an encoder are.
     return BaseModel(load_bert(folder, torch_dtype(precision)), tokenizer, is_encoder_decoder=True)
+
+
+def load_bert(folder: Path, dtype: torch.dtype) -> Any:
+    """The model in an embedder's folder, without a pooler, as PEFT can train it."""
+    # Not from_pretrained: it prints a progress bar and a report about the unused pooler into the
+    # log of every worker.
+    config: Any = BertConfig.from_pretrained(folder, attn_implementation="sdpa")
+    model: Any = BertModel(config, add_pooling_layer=False)
+    weights = load_file(folder / "model.safetensors")
+    wanted = model.state_dict().keys()
+    model.load_state_dict({key: weights[key] for key in wanted})
+    return model.to(dtype).eval()
 
 
 class ContrastiveEncoder(torch.nn.Module):

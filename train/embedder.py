@@ -17,7 +17,7 @@ from data_pipelines.raft_reading import read_run
 from data_pipelines.stores import store_uri
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.models.embedder import Embedder
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
 from rayraft.questions import question_of
@@ -32,7 +32,7 @@ from train.embedder_rows import group_features, groups
 from train.fit import fit_features
 from train.mini_sources import is_held_out
 from train.rerank_rows import Contrast, Mining, contrasts
-from train.worker import RunPlace
+from train.run_files import RunPlace
 
 
 @dataclass(frozen=True)

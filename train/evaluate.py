@@ -5,8 +5,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,17 +15,14 @@ import ray.data
 
 from data_pipelines import artifacts
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.open_retriever import open_retriever
 from data_pipelines.progress import Advance, no_progress
-from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
 from rayraft.answering import AnswerSettings
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest
-from rayraft.models.text import TextModel
+from rayraft.models.base_files import base_digest
 from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest
@@ -185,11 +180,10 @@ class EvaluateActor:
     def __init__(
         self, store: str, version: int, settings: EvaluateConfig, chosen: ChosenAdapters
     ) -> None:
-        kb = KnowledgeBase.open(store, version)
-        retriever = open_retriever(kb, settings.retrieval, threads=1)
-        model = TextModel.load(settings.base_model, threads=1)
-        for adapter in chosen.distinct():
-            _load_adapter(model, adapter)
+        from train.models_to_ask import load_models
+
+        adapters = [adapter.ref for adapter in chosen.distinct()]
+        retriever, model = load_models(store, version, settings, adapters)
         self._answerer = Answerer(
             retriever,
             model,
@@ -219,9 +213,3 @@ class EvaluateActor:
             for question, mode in zip(batch["question"], batch["mode"], strict=True)
         ]
         return {"row": [row.model_dump_json() for row in rows]}
-
-
-def _load_adapter(model: TextModel, adapter: PublishedAdapter) -> None:
-    with TemporaryDirectory() as folder:
-        artifacts.fetch(adapter.ref, Path(folder))
-        model.load_adapter(adapter.reference.adapter_id, Path(folder))

@@ -14,7 +14,7 @@ from rayraft.arms import parse_arm
 from rayraft.errors import NotFoundError
 from rayraft.learned_router import LearnedRouter
 from rayraft.manifests import check_adapter
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from train.evaluate_config import EvaluateConfig
 

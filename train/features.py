@@ -2,18 +2,20 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from rayraft.errors import InputError
-from rayraft.models.base import is_encoder_decoder, load_tokenizer
+from rayraft.models.base_config import is_encoder_decoder, load_tokenizer
 from rayraft.models.rendering import render_completion, render_prompt
 from rayraft.prompts import Message, answer_messages, completion
 from rayraft.records import Passage, RaftExample
 from train.config import Method, TrainConfig
 from train.example_views import ExampleView, kinds, viewed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
 """Label of a token that the loss does not count (PyTorch's convention)."""
@@ -59,7 +61,7 @@ def rows_from_example(
 
 
 def encode_row(
-    row: Row, tokenizer: PreTrainedTokenizerBase, causal: bool, config: TrainConfig
+    row: Row, tokenizer: "PreTrainedTokenizerBase", causal: bool, config: TrainConfig
 ) -> Features | None:
     """The ids of a row; None if prompt or completion exceed their limits.
 
@@ -118,7 +120,7 @@ def _encode(rows: Sequence[Row], config: TrainConfig) -> pa.Table:
 
 
 @functools.lru_cache(maxsize=2)
-def _tokenizer(base_model: str) -> tuple[PreTrainedTokenizerBase, bool]:
+def _tokenizer(base_model: str) -> "tuple[PreTrainedTokenizerBase, bool]":
     return load_tokenizer(base_model), not is_encoder_decoder(base_model)
 
 

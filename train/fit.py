@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 import ray
@@ -14,12 +14,10 @@ import ray.train
 import ray.train.torch
 
 from rayraft.errors import ConfigError, InputError
-from train.checkpoints import STATE
 from train.config import TrainConfig
 from train.failures import NoRetryOfOwnErrors, again_without_controller, own_errors
 from train.features import Row, encode_rows
-from train.loop import Point
-from train.worker import EXPORT, RunPlace, train_worker
+from train.run_files import EXPORT, STATE, Point, RunPlace
 from train.worker_settings import WorkerSettings
 
 
@@ -90,7 +88,7 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
         "start": [ray.put(start)] if start is not None else [],
     }
     trainer = ray.train.torch.TorchTrainer(
-        train_worker,
+        _train,
         train_loop_config={"config": config.model_dump(), "place": asdict(place), "blocks": blocks},
         torch_config=ray.train.torch.TorchConfig(timeout_s=config.collective_timeout_s),
         scaling_config=_scaling(config.workers),
@@ -102,6 +100,13 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
     with result.checkpoint.as_directory() as folder:
         state = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))
     return FitResult(dict(result.metrics), state["curve"], result.checkpoint)
+
+
+def _train(settings: dict[str, Any]) -> None:
+    # What a worker imports takes a core ten seconds: driver and controller do without it.
+    from train.worker import train_worker
+
+    train_worker(settings)
 
 
 def _has_rows(rows: ray.data.Dataset | None) -> TypeGuard[ray.data.Dataset]:

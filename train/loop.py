@@ -31,13 +31,12 @@ from train.config import TrainConfig, learning_rate
 from train.early_stopping import Standing, standing
 from train.engine import start_engine
 from train.rows import EncodedRows
+from train.run_files import Point
 
 logger = logging.getLogger(__name__)
 
 NOTICE_EVERY_S = 2.0
 """Seconds between two looks for a notice of preemption; each is a round trip of every worker."""
-Point = dict[str, float]
-"""One point of the loss curve: `step` and `loss` with speed, or `step` and `validation_loss`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-from rayraft.models.base import BaseModel, auto_class, base_folder, read_config
+from rayraft.models.base import BaseModel, auto_class
+from rayraft.models.base_config import read_config
+from rayraft.models.base_files import base_folder
 from train.config import TrainConfig
 from train.modeling import prepare_model
 from train.precision import expected

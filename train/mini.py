@@ -7,20 +7,19 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from rayraft.mini.initial import initial_model
 from rayraft.mini.tokenizer import build_tokenizer
-from rayraft.mini.wheel import initial_model
 from rayraft.prompts import BEGIN_QUOTE
 from train.config import TrainConfig
 from train.features import Row
 from train.fit import FitResult, fit_rows
-from train.loop import Point
 from train.mini_config import MiniTraining, Mixture, Reading
 from train.mini_manifest import MODEL, RERANKER, TRAINING, WEIGHTS, write_manifest
 from train.mini_reranker import train_reranker
 from train.mini_rows import RowWriter
 from train.mini_sources import read_source
 from train.mini_stage import CURVE, train_stage
-from train.worker import RunPlace
+from train.run_files import Point, RunPlace
 
 VALIDATION_ROWS = 400
 VOCABULARY_BIAS = "vocabulary_bias"

@@ -10,20 +10,19 @@ from data_pipelines.config import IngestConfig, RetrievalConfig
 from data_pipelines.ingest_job import run_ingest
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.retrieval import HybridRetriever
-from rayraft.mini import MiniForSequenceClassification
+from rayraft.mini.reranking import MiniForSequenceClassification
 from rayraft.mini.tokenizer import build_pair_tokenizer
 from rayraft.models.embedder import Embedder
 from rayraft.questions import read_questions
 from rayraft.records import Question, digest
 from train.config import TrainConfig
 from train.fit import FitResult, fit_features
-from train.loop import Point
 from train.mini_config import RerankSet, RerankStage
 from train.mini_manifest import WEIGHTS
 from train.mini_sources import is_held_out
 from train.mini_stage import train_stage
 from train.rerank_rows import Mining, RankRow, mine, rank_features
-from train.worker import RunPlace
+from train.run_files import Point, RunPlace
 
 
 def train_reranker(stage: RerankStage, data: Path, reader: Path, folder: Path) -> list[Point]:

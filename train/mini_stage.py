@@ -5,12 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.records import digest
 from train.config import TrainConfig, deciding_settings
 from train.fit import FitResult
-from train.loop import Point
-from train.worker import RunPlace
+from train.run_files import Point, RunPlace
 
 CURVE = "curve.json"
 

@@ -11,8 +11,7 @@ from safetensors.torch import load, save_file
 from transformers import BitsAndBytesConfig
 
 from rayraft.errors import ConfigError
-from rayraft.models.adapters import CONFIG as ADAPTER_CONFIG
-from rayraft.models.adapters import WEIGHTS as ADAPTER_WEIGHTS
+from rayraft.manifests import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from rayraft.models.adapters import put_weights
 from rayraft.models.base import BaseModel, load_base
 from rayraft.models.dtypes import DTYPES

@@ -16,7 +16,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.raft import NothingToLearn
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest
 from train.adapter import Trained, train_adapter

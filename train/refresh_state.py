@@ -5,7 +5,7 @@ import logging
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.champions import METHODS, ROLES, Role, champions
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.tenants import owner_of_adapter
 from train.config import TrainConfig

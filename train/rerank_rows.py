@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from data_pipelines.in_process import Searcher
 from data_pipelines.schema import embedded_text
-from rayraft.models.reranker import MAX_TOKENS, encode_pairs
+from rayraft.models.rendering import encode_pairs
+from rayraft.models.reranker import MAX_TOKENS
 from rayraft.records import Passage, Question, digest
 from train.features import FEATURES
 

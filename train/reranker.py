@@ -21,7 +21,8 @@ from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError, InputError
 from rayraft.manifests import Manifest
 from rayraft.metrics import ndcg_at_k
-from rayraft.models.base import base_digest, base_folder, load_tokenizer, read_config
+from rayraft.models.base_config import load_tokenizer, read_config
+from rayraft.models.base_files import base_digest, base_folder
 from rayraft.models.embedder import Embedder
 from rayraft.questions import question_of
 from rayraft.records import Question, RaftExample, digest
@@ -33,7 +34,7 @@ from train.fit import fit_features
 from train.mini_sources import is_held_out
 from train.rerank_rows import Mining, RankRow, mine, rank_features
 from train.reranker_config import RerankerConfig
-from train.worker import RunPlace
+from train.run_files import RunPlace
 
 DEPTH = 10
 """Of the nDCG that says how good a ranking is."""

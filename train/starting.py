@@ -7,9 +7,8 @@ from tempfile import TemporaryDirectory
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from rayraft.errors import ConfigError
-from rayraft.manifests import Manifest, check_adapter
-from rayraft.models.adapters import WEIGHTS
-from rayraft.models.base import base_digest
+from rayraft.manifests import ADAPTER_WEIGHTS, Manifest, check_adapter
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from train.config import TrainConfig
 
@@ -37,7 +36,7 @@ def starting_adapter(store: str, config: TrainConfig) -> StartingAdapter | None:
     ref = artifacts.find(store, "adapter", config.start_from)
     with TemporaryDirectory() as folder:
         manifest = artifacts.fetch(ref, Path(folder))
-        weights = (Path(folder) / WEIGHTS).read_bytes()
+        weights = (Path(folder) / ADAPTER_WEIGHTS).read_bytes()
     fits = base_digest(config.base_model), prompt_digest()
     check_adapter(manifest, *fits, f"start_from={ref.artifact_id}")
     trained, wanted = manifest.config.get("lora", {}), config.lora.model_dump(mode="json")

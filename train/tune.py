@@ -21,15 +21,15 @@ from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError, InputError
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.records import digest
 from train.adapter import examples_run, features_of
 from train.config import TrainConfig, deciding_settings
 from train.example_views import view_of
 from train.fit import fit_features
+from train.run_files import CURVE, RunPlace
 from train.tune_config import TuneConfig, trial_config
 from train.tune_report import Trial, ordered
-from train.worker import CURVE, RunPlace
 
 LOSS, STEP = "validation_loss", "step"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_pipelines.progress import Advance
-from train.worker import CURVE, RunPlace
+from train.run_files import CURVE, RunPlace
 
 POLL_S = 0.5
 

@@ -19,31 +19,20 @@ import torch.distributed as dist
 from transformers.utils.logging import disable_progress_bar
 
 from rayraft.errors import ArtifactMismatch
-from rayraft.models.base import BaseModel, base_digest
+from rayraft.models.base import BaseModel
+from rayraft.models.base_files import base_digest
 from rayraft.records import digest
 from train.averaging import BestWeights, WeightMean
 from train.checkpoints import TrainState, gather_weights, resumed_step, save_state
 from train.config import TrainConfig, deciding_settings
-from train.loop import Hooks, Point, Task, World, run
+from train.loop import Hooks, Task, World, run
 from train.modeling import begin_with, export_model, load_to_train, prepare_model
 from train.precision import settled
 from train.rows import EncodedRows
+from train.run_files import CURVE, EXPORT, Point, RunPlace
 from train.trackers import Tracker, tracking
 
 logger = logging.getLogger(__name__)
-
-EXPORT = "export"
-"""Folder in the last checkpoint: adapter or whole model."""
-CURVE = "curve.jsonl"
-"""File in the run's folder, one point a line; a run that was resumed may repeat steps."""
-
-
-@dataclass(frozen=True)
-class RunPlace:
-    """Where Ray Train keeps a run; an existing name is resumed."""
-
-    storage: str
-    name: str
 
 
 def train_worker(settings: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Configuration of the mini model."""
+"""Configurations of the mini models; importing this makes them known to Transformers."""
 
 from typing import Any
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 
 class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
@@ -90,3 +90,7 @@ class MiniRerankerConfig(MiniConfig):  # type: ignore[no-untyped-call]
     def __init__(self, **kwargs: Any) -> None:
         """Arguments of `MiniConfig`; one label, the score."""
         super().__init__(**{"is_encoder_decoder": False, "num_labels": 1, **kwargs})
+
+
+AutoConfig.register(MiniConfig.model_type, MiniConfig, exist_ok=True)
+AutoConfig.register(MiniRerankerConfig.model_type, MiniRerankerConfig, exist_ok=True)

@@ -5,23 +5,43 @@ Layers work on packed real tokens; see `packing`.
 Shapes: B rows, T target tokens, S source tokens, N packed tokens, D width.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.cache_utils import EncoderDecoderCache
 
-from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.packing import MASKED, Layout
 
+if TYPE_CHECKING:  # an embedder has these layers, and starts in a third of the time without them
+    from transformers.cache_utils import EncoderDecoderCache
+
+    from rayraft.mini.configuration import MiniConfig
+
 LAYER_NORM_EPS = 1e-12
+
+
+@dataclass
+class Sizes:
+    """Those of an encoder: the part of `MiniConfig` that its layers need."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    encoder_layers: int
+    max_positions: int
+    cls_token_id: int = 101
+    dropout: float = 0.0
+
+
+EncoderConfig = Union["MiniConfig", Sizes]
 
 
 class Attention(nn.Module):
     """Multi-head attention, its output projection, residual and layer norm."""
 
-    def __init__(self, config: MiniConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
@@ -63,7 +83,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """GELU feed-forward block with residual and layer norm."""
 
-    def __init__(self, config: MiniConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.up = nn.Linear(config.hidden_size, config.intermediate_size)
         self.down = nn.Linear(config.intermediate_size, config.hidden_size)
@@ -79,7 +99,7 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.Module):
     """One BERT layer."""
 
-    def __init__(self, config: MiniConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.attention = Attention(config)
         self.ffn = FeedForward(config)
@@ -94,7 +114,7 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Causal self-attention, cross-attention into the encoder's states, feed-forward."""
 
-    def __init__(self, config: MiniConfig, layer_index: int) -> None:
+    def __init__(self, config: "MiniConfig", layer_index: int) -> None:
         super().__init__()
         self.layer_index = layer_index
         self.attention = Attention(config)
@@ -108,7 +128,7 @@ class DecoderLayer(nn.Module):
         states_BSD: Tensor,
         source_mask: Tensor | None,
         target_mask: Tensor | None,
-        cache: EncoderDecoderCache | None,
+        cache: "EncoderDecoderCache | None",
     ) -> Tensor:
         """`target_mask` None means plain causal attention over the T tokens given."""
         own, cross = self.attention, self.cross
@@ -121,7 +141,7 @@ class DecoderLayer(nn.Module):
         return out_ND
 
     def read_source(
-        self, states_BSD: Tensor, cache: EncoderDecoderCache | None
+        self, states_BSD: Tensor, cache: "EncoderDecoderCache | None"
     ) -> tuple[Tensor, Tensor]:
         """The source's keys and values [B, heads, S, D / heads], which a cache keeps."""
         cross = self.cross

@@ -6,6 +6,7 @@ answers half of them; linear layers, where nearly all the time goes, need not co
 Shapes: B rows, W width of the padded batch, N real tokens, D width of the model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -101,3 +102,14 @@ class Source:
     offset_N: Tensor
     rows: Layout
     segments: Layout
+
+    @classmethod
+    def of_segments(cls, ids: Sequence[Sequence[int]]) -> Self:
+        """Rows of one segment each."""
+        lengths = torch.tensor([len(each) for each in ids])
+        width = int(lengths.max())
+        real = torch.arange(width) < lengths[:, None]
+        layout = Layout.of(real, len(ids), width)
+        segment_N, offset_N = real.nonzero().unbind(1)
+        ids_N = torch.tensor([token for each in ids for token in each])
+        return cls(ids_N, segment_N, offset_N, layout, layout)

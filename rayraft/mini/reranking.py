@@ -18,7 +18,7 @@ from rayraft.mini.configuration import MiniRerankerConfig
 from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.packing import MASKED
 from rayraft.mini.pretrained import MiniPreTrainedModel
-from rayraft.mini.stacks import SegmentReader
+from rayraft.mini.segments import SegmentReader
 
 
 class MiniForSequenceClassification(MiniPreTrainedModel):

@@ -1,10 +1,9 @@
 """Encoder and decoder of the mini model.
 
-Shapes: B rows, T target tokens, S source tokens, G segments, W widest segment, N real tokens,
-D width.
+Shapes: B rows, T target tokens, S source tokens, N real tokens, D width.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,13 +13,9 @@ from transformers.utils.generic import ModelOutput
 
 from rayraft.mini.answer_span import AnswerSpan
 from rayraft.mini.configuration import MiniConfig
-from rayraft.mini.layers import (
-    LAYER_NORM_EPS,
-    DecoderLayer,
-    EncoderLayer,
-    causal_mask,
-)
-from rayraft.mini.packing import Layout, Source
+from rayraft.mini.layers import LAYER_NORM_EPS, DecoderLayer, causal_mask
+from rayraft.mini.packing import Layout
+from rayraft.mini.segments import SegmentReader
 
 
 @dataclass
@@ -31,53 +26,6 @@ class MiniEncoderOutput(ModelOutput):
     copy_keys: Tensor = None  # type: ignore[assignment]  # ModelOutput wants defaults
     source_ids: Tensor = None  # type: ignore[assignment]
     span_log: Tensor = None  # type: ignore[assignment]
-
-
-class SegmentReader(nn.Module):
-    """MiniLM's layers over every segment of a batch by itself."""
-
-    def __init__(self, config: MiniConfig, words: nn.Embedding) -> None:
-        super().__init__()
-        self.config = config
-        self._words = [words]  # in a list: the embedding is the model's, not a second entry of ours
-        self.positions = nn.Embedding(config.max_positions, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
-        self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
-
-    def source(self, input_ids: Tensor, attention_mask: Tensor | None) -> Source:
-        """The real tokens of `input_ids` [B, S], as rows and as segments."""
-        mask_BS = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        rows = Layout.of(
-            None if attention_mask is None else attention_mask.bool(), *input_ids.shape
-        )
-        segment_N, offset_N = self._segments(input_ids, mask_BS.bool())
-        width = int(offset_N.max()) + 1
-        segments = Layout(int(segment_N.max()) + 1, width, segment_N * width + offset_N)
-        if segments.rows * width == len(segment_N):
-            segments = replace(segments, index_N=None)
-        return Source(rows.pack(input_ids), segment_N, offset_N, rows, segments)
-
-    def read(self, source: Source) -> Tensor:
-        """States of the real tokens, [N, D]."""
-        # Past the last known position there is no better guess than the last one.
-        position_N = source.offset_N.clamp(max=self.config.max_positions - 1)
-        embedded_ND = self.norm(self._words[0](source.ids_N) + self.positions(position_N))
-        x_ND: Tensor = self.dropout(embedded_ND)
-        mask = source.segments.mask(x_ND.device)
-        for layer in self.layers:
-            x_ND = layer(x_ND, source.segments, mask)
-        return x_ND
-
-    def _segments(self, input_ids: Tensor, real_BS: Tensor) -> tuple[Tensor, Tensor]:
-        """Segment number and offset within it of the real tokens, int64 [N]."""
-        starts = (input_ids == self.config.cls_token_id) & real_BS
-        # A source that does not begin with [CLS] still is a segment.
-        starts = starts | (real_BS & (real_BS.long().cumsum(1) == 1))
-        index = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
-        begin = torch.where(starts, index, 0).cummax(1).values
-        segment = starts.flatten().long().cumsum(0).view_as(input_ids) - 1
-        return segment[real_BS], (index - begin)[real_BS]
 
 
 class MiniEncoder(SegmentReader):

@@ -17,16 +17,8 @@ from rayraft.prompts import ABSTAIN, ANSWER, BEGIN_QUOTE, END_QUOTE
 
 WRITE_QUESTION = "##write_question##"
 
-SPECIAL_PIECES: dict[int, tuple[int, ...]] = {
-    1: (4088, 14686),  # begin, quote
-    2: (2203, 14686),  # end, quote
-    3: (3437,),  # answer
-    4: (4242, 3904, 4333),  # unknown, none, silent
-    5: (4339, 3160),  # write, question
-}
-"""Our markers stand at MiniLM's unused rows; each begins as the mean of these word pieces."""
-
 MARKERS = {1: BEGIN_QUOTE, 2: END_QUOTE, 3: ANSWER, 4: ABSTAIN, 5: WRITE_QUESTION}
+"""By their rows in the vocabulary, which are unused in MiniLM's (`wheel.SPECIAL_PIECES`)."""
 
 SPACING = {
     r"(?<=\d)(?<!\d{4}), (?=\d{3}(?!\d))": ",",

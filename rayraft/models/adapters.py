@@ -17,9 +17,14 @@ from safetensors.torch import load
 from transformers import PreTrainedModel
 
 from rayraft.errors import ArtifactMismatch, NotFoundError
-from rayraft.manifests import MANIFEST, check_adapter, check_file, parse_manifest
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+from rayraft.manifests import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    MANIFEST,
+    check_adapter,
+    check_file,
+    parse_manifest,
+)
 
 BASE = "__base__"
 """PEFT's name of the base model in a mixed batch."""
@@ -162,7 +167,7 @@ def _read(
 ) -> tuple[PeftConfig, dict[str, torch.Tensor]]:
     try:
         manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
-        data = {name: (folder / name).read_bytes() for name in (WEIGHTS, CONFIG)}
+        data = {name: (folder / name).read_bytes() for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG)}
     except FileNotFoundError as exc:
         raise ArtifactMismatch(f"adapter {folder}: {Path(exc.filename).name} is missing") from exc
     check_adapter(manifest, base_digest, prompt_digest, f"adapter {folder.name}")
@@ -173,9 +178,9 @@ def _read(
         raise ArtifactMismatch(f"adapter {folder}: peft_type is {config.peft_type}, not LORA")
     config.inference_mode = True
     try:
-        return config, load(data[WEIGHTS])
+        return config, load(data[ADAPTER_WEIGHTS])
     except SafetensorError as exc:
-        raise ArtifactMismatch(f"adapter {folder}/{WEIGHTS}: {exc}") from exc
+        raise ArtifactMismatch(f"adapter {folder}/{ADAPTER_WEIGHTS}: {exc}") from exc
 
 
 def _may_share(config: Any) -> bool:

@@ -1,19 +1,22 @@
 """The text embedder: MiniLM from an installed wheel, with no hub and no network.
 
-It knows nothing of chunks or stores: texts in, L2-normalised vectors out.
+It knows nothing of chunks or stores: texts in, L2-normalised vectors out. Nor of Transformers, the
+import of which would take longer than everything else that an embedding worker starts with.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
-from transformers import BertConfig, BertModel
 
 from rayraft.errors import ConfigError
+from rayraft.mini.layers import LAYER_NORM_EPS, Sizes
+from rayraft.mini.packing import Source
+from rayraft.mini.segments import SegmentReader, bert_states, load_segment_reader
 from rayraft.models.batching import length_batches
 from rayraft.models.dtypes import AUTO, torch_dtype
 from rayraft.models.embedder_tokenizer import (
@@ -32,10 +35,10 @@ BATCH_TOKENS = 4096
 class Embedder:
     """Sentence embeddings by mean pooling; safe to call from several threads."""
 
-    def __init__(self, model: Any, tokenizer: EmbedderTokenizer) -> None:
+    def __init__(self, reader: SegmentReader, tokenizer: EmbedderTokenizer) -> None:
         self.spec = tokenizer.spec
         self.tokenizer = tokenizer
-        self._model = model
+        self._reader = reader
 
     @classmethod
     def load(
@@ -49,14 +52,14 @@ class Embedder:
             dtype: Of the weights: `bfloat16`, `float32`, or `auto`: what this CPU is quick at.
 
         Raises:
-            ConfigError: Unknown name or dtype.
+            ConfigError: Unknown name or dtype, or a BERT of another form.
         """
         if dtype not in (AUTO, "bfloat16", "float32"):
             raise ConfigError(f"embedder dtype={dtype!r}: expected auto, bfloat16 or float32")
         tokenizer = EmbedderTokenizer.load(name)
         if threads is not None:
             torch.set_num_threads(threads)
-        return cls(load_bert(model_folder(name), torch_dtype(dtype)), tokenizer)
+        return cls(load_reader(model_folder(name), torch_dtype(dtype)), tokenizer)
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """float32 [n, dim], L2-normalised, in the order of `texts`."""
@@ -76,13 +79,10 @@ class Embedder:
 
     @torch.inference_mode()
     def _forward(self, encoded: list[list[int]]) -> FloatArray:
-        longest = max(len(ids) for ids in encoded)
-        input_ids = torch.zeros((len(encoded), longest), dtype=torch.long)  # [b, s]; 0 is [PAD]
-        mask = torch.zeros((len(encoded), longest), dtype=torch.long)  # [b, s]
-        for row, ids in enumerate(encoded):
-            input_ids[row, : len(ids)] = torch.tensor(ids)
-            mask[row, : len(ids)] = 1
-        hidden = self._model(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        source = Source.of_segments(encoded)
+        real = source.segments.mask(source.ids_N.device)
+        hidden = source.segments.pad(self._reader.read(source))
+        mask = torch.ones(hidden.shape[:2]) if real is None else real[:, 0, 0]
         vectors: FloatArray = pooled(hidden, mask).numpy()
         return vectors
 
@@ -92,20 +92,35 @@ def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
     Args:
         hidden: [b, s, dim].
-        mask: int64 [b, s], 0 where padding is.
+        mask: [b, s], 0 or False where padding is.
     """
     weights = mask[:, :, None].float()
     mean = (hidden.float() * weights).sum(1) / weights.sum(1)
     return torch.nn.functional.normalize(mean, dim=1)
 
 
-def load_bert(folder: Path, dtype: torch.dtype) -> Any:
-    """The model in an embedder's folder, without a pooler."""
-    # Not from_pretrained: it prints a progress bar and a report about the unused pooler into the
-    # log of every actor.
-    config: Any = BertConfig.from_pretrained(folder, attn_implementation="sdpa")
-    model: Any = BertModel(config, add_pooling_layer=False)
-    weights = load_file(folder / "model.safetensors")
-    wanted = model.state_dict().keys()
-    model.load_state_dict({key: weights[key] for key in wanted})
-    return model.to(dtype).eval()
+def load_reader(folder: Path, dtype: torch.dtype) -> SegmentReader:
+    """The BERT in an embedder's folder; weights that are kept in `dtype` are pages of its file.
+
+    Raises:
+        ConfigError: It computes something else than BERT does.
+    """
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    expected = {
+        "hidden_act": "gelu",
+        "layer_norm_eps": LAYER_NORM_EPS,
+        "position_embedding_type": "absolute",
+    }
+    for key, value in expected.items():
+        if values.get(key, value) != value:
+            raise ConfigError(f"embedder {folder}: {key}={values[key]!r}: must be {value!r}")
+    sizes = Sizes(
+        hidden_size=values["hidden_size"],
+        intermediate_size=values["intermediate_size"],
+        num_attention_heads=values["num_attention_heads"],
+        encoder_layers=values["num_hidden_layers"],
+        max_positions=values["max_position_embeddings"],
+    )
+    weights = {k: v.to(dtype) for k, v in load_file(folder / "model.safetensors").items()}
+    words = weights["embeddings.word_embeddings.weight"]
+    return load_segment_reader(sizes, words, bert_states(weights))

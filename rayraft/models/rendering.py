@@ -1,16 +1,17 @@
 """Messages to token ids: the only place, so that training and inference see the same prompt."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from rayraft.errors import InputError
 from rayraft.prompts import Message
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 def render_prompt(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], is_encoder_decoder: bool
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], is_encoder_decoder: bool
 ) -> list[int]:
     """The ids of a prompt, special tokens included once.
 
@@ -44,7 +45,7 @@ def render_prompt(
     return list(tokenizer(text, split_special_tokens=True)["input_ids"])
 
 
-def render_completion(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:
+def render_completion(tokenizer: "PreTrainedTokenizerBase", completion: str) -> list[int]:
     """The ids of a target text, closed by the end token.
 
     Raises:
@@ -55,7 +56,7 @@ def render_completion(tokenizer: PreTrainedTokenizerBase, completion: str) -> li
     return [*ids, end]
 
 
-def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def end_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """The token that ends a completion: eos, or BERT's `[SEP]`.
 
     Raises:
@@ -65,3 +66,13 @@ def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
         if token is not None:
             return int(token)
     raise InputError(f"tokenizer {tokenizer.name_or_path}: it has no end token")
+
+
+def encode_pairs(
+    tokenizer: Any, question: str, passages: Sequence[str], max_tokens: int
+) -> list[list[int]]:
+    """A cross-encoder's token ids of the question with each passage, whose end is cut off."""
+    ids: list[list[int]] = tokenizer(
+        [question] * len(passages), list(passages), truncation="only_second", max_length=max_tokens
+    )["input_ids"]
+    return ids

@@ -1,20 +1,23 @@
 """Reranking: a cross-encoder reads a question together with each passage and scores the pair.
 
 It knows nothing of search: texts in, scores out. Any one-label sequence classification model of
-Transformers will do; the shipped one is `rayraft.mini.MiniForSequenceClassification`.
+Transformers will do; the shipped one, and those trained from it, need no Transformers.
 """
 
+import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from rayraft.errors import InputError
-from rayraft.models.base import MINI_RERANKER, load_base
+from rayraft.mini.cross_encoder import MODEL_TYPE, MiniCrossEncoder
+from rayraft.models.base_files import MINI_RERANKER, base_folder
 from rayraft.models.batching import length_batches
-from rayraft.models.dtypes import AUTO
+from rayraft.models.dtypes import AUTO, torch_dtype
+from rayraft.models.model_manifest import verify_model
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -24,22 +27,23 @@ MAX_TOKENS = 256
 """Of a question with its passage; the passage's end is cut off."""
 
 
-def encode_pairs(
-    tokenizer: Any, question: str, passages: Sequence[str], max_tokens: int
-) -> list[list[int]]:
-    """The token ids of the question with each passage; a passage's end is cut off."""
-    ids: list[list[int]] = tokenizer(
-        [question] * len(passages), list(passages), truncation="only_second", max_length=max_tokens
-    )["input_ids"]
-    return ids
+class CrossEncoder(Protocol):
+    """What scores pairs."""
+
+    def encode(self, question: str, passages: Sequence[str]) -> list[list[int]]:
+        """The token ids of the question with each passage."""
+        ...
+
+    def scores(self, pairs: Sequence[list[int]]) -> Tensor:
+        """float32 [n]: of pairs that `encode` made."""
+        ...
 
 
 class Reranker:
     """Scores passages for a question; safe to call from several threads."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: CrossEncoder) -> None:
         self._model = model
-        self._tokenizer = tokenizer
 
     @classmethod
     def load(
@@ -56,24 +60,31 @@ class Reranker:
         Raises:
             NotFoundError: There is no such model.
             InputError: It is no cross-encoder with one score.
+            ArtifactMismatch: A file of the shipped model is not the one that was published.
         """
-        base = load_base(name, dtype)
-        labels = base.model.config.num_labels
-        if not type(base.model).__name__.endswith("ForSequenceClassification") or labels != 1:
-            raise InputError(f"reranker {name!r}: not a sequence classification model of one label")
         if threads is not None:
             torch.set_num_threads(threads)
-        base.model.train(False)
-        return cls(base.model, base.tokenizer)
+        return cls(_load(name, dtype))
 
     @torch.inference_mode()
     def score(self, question: str, passages: Sequence[str]) -> FloatArray:
         """float32 [n]: the higher, the likelier the passage holds the answer."""
-        encoded = encode_pairs(self._tokenizer, question, passages, MAX_TOKENS)
+        encoded = self._model.encode(question, passages)
         scores = np.zeros(len(passages), dtype=np.float32)
         for rows in length_batches([len(ids) for ids in encoded], BATCH_TOKENS):
-            batch = self._tokenizer.pad(
-                {"input_ids": [encoded[row] for row in rows]}, return_tensors="pt"
-            )
-            scores[rows] = self._model(**batch).logits[:, 0].float().numpy()
+            scores[rows] = self._model.scores([encoded[row] for row in rows]).numpy()
         return scores
+
+
+def _load(name: str, dtype: str) -> CrossEncoder:
+    folder = base_folder(name)
+    if name == MINI_RERANKER:
+        verify_model(folder)
+    config = folder / "config.json"
+    if config.is_file():
+        values = json.loads(config.read_text(encoding="utf-8"))
+        if values.get("model_type") == MODEL_TYPE:
+            return MiniCrossEncoder.load(folder, torch_dtype(dtype), MAX_TOKENS)
+    from rayraft.models.cross_encoder import AnyCrossEncoder  # brings Transformers
+
+    return AnyCrossEncoder.load(name, dtype, MAX_TOKENS)

@@ -9,7 +9,8 @@ from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from rayraft.mini.span_reading import Reading, span_reader
 from rayraft.models.adapters import Adapters
-from rayraft.models.base import BaseModel, base_digest, load_base
+from rayraft.models.base import BaseModel, load_base
+from rayraft.models.base_files import base_digest
 from rayraft.models.batching import length_batches
 from rayraft.models.codec import Codec
 from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning

@@ -14,7 +14,7 @@ from rayraft.records import Passage
 from tests.ray.tiny_models import copying_rows, save_causal, save_seq2seq
 from train.config import TrainConfig
 from train.fit import fit_rows
-from train.worker import RunPlace
+from train.run_files import RunPlace
 
 PASSAGE = Passage(
     chunk_id="c", document_id="d", title="Returns", text="Goods may be returned within 14 days."

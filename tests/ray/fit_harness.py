@@ -16,8 +16,8 @@ from tests.ray import loop_harness
 from train.config import TrainConfig
 from train.fit import FitResult
 from train.loop import World
+from train.run_files import CURVE, RunPlace
 from train.trackers import Tracker
-from train.worker import CURVE, RunPlace
 
 STEPS = 12
 SNAPSHOT = "checkpoint_manager_snapshot*"

@@ -13,9 +13,10 @@ from tests.ray.tiny_models import copying_rows
 from train.checkpoints import TrainState, gather_weights, save_state
 from train.config import TrainConfig
 from train.features import encode_rows
-from train.loop import Hooks, Point, Task, World, run
+from train.loop import Hooks, Task, World, run
 from train.modeling import prepare_model
 from train.rows import EncodedRows
+from train.run_files import Point
 
 STEPS = 6
 

@@ -16,7 +16,7 @@ from rayraft.demo.http import free_port
 from tests.ray.fit_harness import losses_logged, settings, worker_that_ends
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.fit import fit_rows
-from train.worker import RunPlace
+from train.run_files import RunPlace
 
 
 def kill_controller() -> None:

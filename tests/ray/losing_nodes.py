@@ -32,7 +32,7 @@ from tests.ray.serve_store import DOCUMENTS, make_store
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.fit import fit_rows
 from train.loop import World
-from train.worker import RunPlace
+from train.run_files import RunPlace
 
 FAR = "far"
 """A resource of the nodes that get lost."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rayraft.errors import ConfigError, InputError, NotFoundError
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.models.batching import length_batches
 from rayraft.models.text import TextModel
 from tests.ray.tiny_models import save_seq2seq

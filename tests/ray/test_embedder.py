@@ -1,11 +1,18 @@
-"""The MiniLM embedder: bf16 is as good as fp32, batches do not matter."""
+"""The MiniLM embedder: Transformers' vectors, bf16 as good as fp32, batches do not matter."""
+
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import BertModel
 
 from rayraft.errors import ConfigError
 from rayraft.models.batching import length_batches
 from rayraft.models.embedder import Embedder
+from rayraft.models.embedder_tokenizer import model_folder
 
 TEXTS = [
     "When did the oil crisis begin?",
@@ -25,6 +32,26 @@ def test_bf16_points_where_fp32_points(embedder: Embedder):
     exact = Embedder.load(dtype="float32").embed(TEXTS)
 
     assert (embedder.embed(TEXTS) * exact).sum(1).min() >= 0.999
+
+
+@torch.inference_mode()
+def test_vectors_are_the_means_of_what_transformers_computes():
+    exact = Embedder.load(dtype="float32")
+    bert = BertModel.from_pretrained(model_folder("minilm"), add_pooling_layer=False).eval()
+    states = [bert(torch.tensor([ids])).last_hidden_state for ids in exact.tokenizer.encode(TEXTS)]
+    means = torch.cat([state.mean(1) for state in states])
+    expected = torch.nn.functional.normalize(means, dim=1).numpy()
+
+    assert exact.embed(TEXTS) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_bert_that_computes_something_else_is_refused(tmp_path: Path):
+    folder = shutil.copytree(model_folder("minilm"), tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+
+    with pytest.raises(ConfigError, match="hidden_act='relu': must be 'gelu'"):
+        Embedder.load(str(folder))
 
 
 def test_vectors_are_float32_of_length_one_and_related_texts_are_close(embedder: Embedder):

@@ -3,7 +3,7 @@ import pytest
 from data_pipelines.artifacts import publish
 from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.protocols import AdapterRef
 from train.evaluate_adapters import choose_adapters

@@ -9,7 +9,8 @@ import torch
 from data_pipelines.artifacts import find, publish, read_manifest
 from rayraft.errors import InputError, NotFoundError
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest, load_base
+from rayraft.models.base import load_base
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question
 from tests.ray.raft_store import make_store

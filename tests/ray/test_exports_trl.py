@@ -8,7 +8,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from data_pipelines.raft_exports import export
-from rayraft.models.base import load_tokenizer
+from rayraft.models.base_config import load_tokenizer
 from rayraft.prompts import answer_messages
 from tests.unit.test_raft_exports import EXAMPLES
 

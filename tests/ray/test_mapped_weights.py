@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rayraft.models.base import base_folder, load_base
+from rayraft.models.base import load_base
+from rayraft.models.base_files import base_folder
 
 
 def mapped(path: Path) -> list[range]:

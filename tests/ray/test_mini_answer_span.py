@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from rayraft.mini import MiniForConditionalGeneration
 from rayraft.mini.answer_span import MARK_SCALE, AnswerSpan, span_loss
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copying import copied_from
+from rayraft.mini.initial import initial_model
+from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.packing import Layout, Source
 from rayraft.mini.tokenizer import build_tokenizer
-from rayraft.mini.wheel import initial_model
 from rayraft.models.rendering import render_completion, render_prompt
 from rayraft.prompts import ABSTAIN, answer_messages, completion, question_messages
 from rayraft.records import Passage

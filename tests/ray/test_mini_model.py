@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from rayraft.mini import MiniForConditionalGeneration
+from rayraft.mini.initial import initial_model
+from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.tokenizer import build_tokenizer
-from rayraft.mini.wheel import initial_model
 from rayraft.models.rendering import render_completion, render_prompt
 from rayraft.prompts import ABSTAIN, answer_messages, completion, question_messages
 from rayraft.records import Passage

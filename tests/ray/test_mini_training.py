@@ -11,7 +11,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 import train.mini_rows
 from rayraft.errors import InputError
-from rayraft.mini import MiniForConditionalGeneration
+from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.tokenizer import build_tokenizer
 from rayraft.models.model_manifest import verify_model
 from rayraft.models.reranker import Reranker

@@ -10,7 +10,8 @@ from safetensors import safe_open
 import rayraft.mini
 from rayraft.errors import ArtifactMismatch, InputError
 from rayraft.manifests import MANIFEST, Manifest
-from rayraft.models.base import MINI, base_digest, load_base
+from rayraft.models.base import load_base
+from rayraft.models.base_files import MINI, base_digest
 from rayraft.models.model_manifest import verify_model, write_model_manifest
 from rayraft.models.reranker import Reranker
 from train.mini_manifest import write_manifest

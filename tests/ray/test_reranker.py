@@ -8,9 +8,11 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from rayraft.errors import InputError
-from rayraft.mini import MiniForSequenceClassification, MiniRerankerConfig
+from rayraft.mini.configuration import MiniRerankerConfig
+from rayraft.mini.initial import initial_model
+from rayraft.mini.reranking import MiniForSequenceClassification
 from rayraft.mini.tokenizer import build_pair_tokenizer
-from rayraft.mini.wheel import initial_model
+from rayraft.models.cross_encoder import AnyCrossEncoder
 from rayraft.models.reranker import MAX_TOKENS, Reranker
 
 QUESTION = "When did the Normans come?"
@@ -42,6 +44,17 @@ def test_scores_are_those_of_each_pair_alone_in_any_batch(folder: Path) -> None:
     assert together.dtype == np.float32
     assert together == pytest.approx(alone, abs=1e-4)
     assert len(set(together.round(4))) == len(PASSAGES)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shipped", [True, False])
+def test_scores_are_those_of_transformers(folder: Path, shipped: bool) -> None:
+    name = "mini-reranker" if shipped else str(folder)
+    theirs = AnyCrossEncoder.load(name, "float32", MAX_TOKENS)
+    expected = theirs.scores(theirs.encode(QUESTION, PASSAGES)).numpy()
+    assert Reranker.load(name, dtype="float32").score(QUESTION, PASSAGES) == pytest.approx(
+        expected, abs=1e-4
+    )
 
 
 def test_a_long_passage_is_cut_and_the_question_is_not(folder: Path) -> None:

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from data_pipelines.artifacts import fetch, publish
 from rayraft.errors import ArtifactMismatch, InputError, NotFoundError
 from rayraft.manifests import Manifest, sha256
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.models.text import TextModel
 from rayraft.prompts import Message, answer_messages, prompt_digest
 from rayraft.records import Passage

@@ -8,7 +8,7 @@ from data_pipelines.artifacts import fetch, publish
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError, NotFoundError
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.models.text import TextModel
 from rayraft.prompts import answer_messages, prompt_digest
 from tests.ray.raft_toy import publish_toy_run, toy_example

@@ -11,7 +11,7 @@ import pytest
 
 from rayraft.config import load
 from rayraft.errors import InputError
-from rayraft.models.base import load_tokenizer
+from rayraft.models.base_config import load_tokenizer
 from rayraft.models.rendering import render_prompt
 from rayraft.prompts import answer_messages, completion
 from rayraft.records import Passage, RaftExample

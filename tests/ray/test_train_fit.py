@@ -23,7 +23,7 @@ from tests.ray.fit_harness import (
 from tests.ray.tiny_models import copying_rows, save_seq2seq
 from train.averaging import WeightMean
 from train.fit import FitResult, fit_rows
-from train.worker import RunPlace
+from train.run_files import RunPlace
 
 AVERAGED = 8
 pytestmark = pytest.mark.usefixtures("ray_cluster")

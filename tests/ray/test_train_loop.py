@@ -21,9 +21,10 @@ from tests.ray.loop_harness import (
 )
 from tests.ray.tiny_models import save_causal, save_seq2seq
 from train.checkpoints import read_state
-from train.loop import Hooks, Point, Task, World, run
+from train.loop import Hooks, Task, World, run
 from train.modeling import prepare_model, set_dropout
 from train.rows import EncodedRows
+from train.run_files import Point
 
 PARTED = 5e-4
 

@@ -10,26 +10,19 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray.data
 
-from data_pipelines import artifacts
-from data_pipelines.artifacts import ArtifactRef
-from data_pipelines.kb import KnowledgeBase
-from data_pipelines.open_retriever import open_retriever
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.raft_staging import Staging
 from data_pipelines.resources import count_actors
 from data_pipelines.retrieval import HybridRetriever
 from rayraft.answering import AnswerSettings, answer
-from rayraft.models.base import base_digest
-from rayraft.models.text import TextModel
+from rayraft.models.base_files import base_digest
 from rayraft.prompt_budget import PromptBudget
 from rayraft.prompts import prompt_digest
 from rayraft.protocols import AskRequest, GeneratedPiece, GenerateRequest
@@ -194,14 +187,11 @@ class AskingActor:
     """One worker: retriever, model and adapters, loaded once and warmed up."""
 
     def __init__(self, desk: Desk, arms: Sequence[str]) -> None:
-        config = desk.config
-        kb = KnowledgeBase.open(desk.store, desk.kb_version)
-        model = TextModel.load(config.base_model, threads=1)
+        from train.models_to_ask import load_models
+
         roles = {BY_NAME[name].adapter for name in arms}
-        for role, adapter in desk.adapters.items():
-            if role in roles:
-                _load_adapter(model, adapter.ref)
-        retriever = open_retriever(kb, config.retrieval, threads=1)
+        adapters = [adapter.ref for role, adapter in desk.adapters.items() if role in roles]
+        retriever, model = load_models(desk.store, desk.kb_version, desk.config, adapters)
         self._asker = Asker(desk, retriever, model)
         # The first call of every arm allocates and compiles: it is nobody's latency.
         for name in arms:
@@ -226,9 +216,3 @@ def peak_memory_mb() -> float:
     """The most resident memory that this process ever had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1))
-
-
-def _load_adapter(model: TextModel, ref: ArtifactRef) -> None:
-    with TemporaryDirectory() as folder:
-        artifacts.fetch(ref, Path(folder))
-        model.load_adapter(ref.artifact_id, Path(folder))

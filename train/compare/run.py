@@ -13,7 +13,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance
 from data_pipelines.runs import new_run
 from rayraft.manifests import Manifest
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 from rayraft.records import Question, digest
 from train.compare.advise import CLOSED, GOLDEN, PASSAGES, Estimate, estimate

@@ -16,7 +16,7 @@ from data_pipelines.champions import Role, roles_of
 from data_pipelines.stores import open_filesystem, store_uri, write_file
 from rayraft.errors import InputError
 from rayraft.manifests import check_adapter
-from rayraft.models.base import base_digest
+from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 
 MARK = "copied"

@@ -88,7 +88,7 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
         "start": [ray.put(start)] if start is not None else [],
     }
     trainer = ray.train.torch.TorchTrainer(
-        _train,
+        train_worker,
         train_loop_config={"config": config.model_dump(), "place": asdict(place), "blocks": blocks},
         torch_config=ray.train.torch.TorchConfig(timeout_s=config.collective_timeout_s),
         scaling_config=_scaling(config.workers),
@@ -102,11 +102,12 @@ def fit_features(  # noqa: PLR0913 - the last two are rarely said
     return FitResult(dict(result.metrics), state["curve"], result.checkpoint)
 
 
-def _train(settings: dict[str, Any]) -> None:
-    # What a worker imports takes a core ten seconds: driver and controller do without it.
-    from train.worker import train_worker
+def train_worker(settings: dict[str, Any]) -> None:
+    """What each worker runs: `train.worker.train_worker`."""
+    # What it imports takes a core ten seconds: driver and controller do without it.
+    import train.worker
 
-    train_worker(settings)
+    train.worker.train_worker(settings)
 
 
 def _has_rows(rows: ray.data.Dataset | None) -> TypeGuard[ray.data.Dataset]:

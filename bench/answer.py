@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+import rayraft.mini.auto  # noqa: F401  registers the shipped model classes
 from bench.corpus import example_chunks, example_questions
 from bench.harness import FULL, report
 from rayraft.mini import WEIGHTS

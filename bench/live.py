@@ -1,8 +1,8 @@
 """How soon a running service follows a step of load (one more generator) and a promotion.
 
-`STORE=<store> QUESTIONS=<file>`; a copy of the store gets two adapters with random weights, between
-which promotions go. No peer: the bars are 10 s from the step to a second replica that takes
-requests, and 5 s from a promotion to the last answer by the adapter before it.
+`STORE=<folder> QUESTIONS=<file>`; a copy of the store gets two adapters with random weights,
+between which promotions go. No peer: the bars are 10 s from the step to a second replica that
+takes requests, and 5 s from a promotion to the last answer by the adapter before it.
 """
 
 import asyncio
@@ -37,7 +37,9 @@ def generators() -> int:
     return sum(n for state, n in found.replica_states.items() if str(state).endswith("RUNNING"))
 
 
-async def keep_asking(url: str, questions: list[str], until: asyncio.Event, say: Any) -> None:
+async def keep_asking(
+    url: str, model: str, questions: list[str], until: asyncio.Event, say: Any
+) -> None:
     """`CLIENTS` clients, each asking its next question when the last is answered."""
     work = itertools.cycle(questions)
 
@@ -45,7 +47,7 @@ async def keep_asking(url: str, questions: list[str], until: asyncio.Event, say:
         while not until.is_set():
             began = time.perf_counter()
             messages = [{"role": "user", "content": next(work)}]
-            body = {"model": "rayraft/raft", "messages": messages, "max_tokens": 48}
+            body = {"model": model, "messages": messages, "max_tokens": 48}
             answer = await asked.post("/v1/chat/completions", json=body)
             if answer.status_code == 200:
                 say(began, answer.json())
@@ -61,7 +63,9 @@ async def load_steps(url: str, questions: list[str]) -> list[float]:
     seconds = []
     for _ in range(STEPS):
         over, began = asyncio.Event(), time.perf_counter()
-        load = asyncio.create_task(keep_asking(url, questions, over, lambda *_: None))
+        load = asyncio.create_task(
+            keep_asking(url, "rayraft/rag", questions, over, lambda *_: None)
+        )
         while await asyncio.to_thread(generators) < 2:
             if time.perf_counter() - began > STEP_LIMIT_S:
                 raise SystemExit(f"no second replica within {STEP_LIMIT_S} s")
@@ -86,7 +90,7 @@ async def promotions(url: str, questions: list[str], adapters: list[str]) -> lis
                 seen.append((began, answer["rayraft"]["adapter"]))
 
             over = asyncio.Event()
-            load = asyncio.create_task(keep_asking(url, questions, over, say))
+            load = asyncio.create_task(keep_asking(url, "rayraft/raft", questions, over, say))
             await asyncio.sleep(2)
             (await client.post(f"/v1/adapters/{name}/promote")).raise_for_status()
             promoted = time.perf_counter()
@@ -109,14 +113,16 @@ def main() -> None:
     address = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     with tempfile.TemporaryDirectory() as name:
         store = str(shutil.copytree(os.environ["STORE"], Path(name) / "store"))
+        with running(ours(store, *SETTINGS, environment=address), Path(name)) as url:
+            steps = asyncio.run(load_steps(url, questions))
+        ray.serve.shutdown()  # type: ignore[no-untyped-call]  # it would keep the first one's port
         adapters = publish_adapters(store, "mini", 2)
         with running(ours(store, *SETTINGS, environment=address), Path(name)) as url:
             promoted = asyncio.run(promotions(url, questions, adapters))
-            steps = asyncio.run(load_steps(url, questions))
     ray.shutdown()
     record: dict[str, Any] = {
         "name": "live",
-        "work": f"{CLIENTS} clients of `raft`; generators from 1 to 2; promotions between two",
+        "work": f"{CLIENTS} clients; `rag`, generators from 1 to 2; `raft`, promotions between two",
         "second_replica_s": {"p50": statistics.median(steps), "all": steps},
         "promotion_s": {"most": max(promoted), "all": promoted},
         "machine": machine(),

@@ -42,6 +42,8 @@ class Endpoint(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self.asked: Counter[str] = Counter()
         """How often each prompt came."""
+        self.answered: list[tuple[float, str]] = []
+        """When each reply was sent, and the prompt."""
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
 
     def reply(self, messages: Sequence[Mapping[str, str]]) -> str:
@@ -80,6 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         tokens = -(-len(text) // CHARS_PER_TOKEN)
         time.sleep(FIRST_TOKEN_S + tokens / TOKENS_PER_S)
         self._send(text, body, tokens)
+        self.server.answered.append((time.monotonic(), body["messages"][-1]["content"]))
 
     def _send(self, text: str, body: Mapping[str, Any], tokens: int) -> None:
         asked = sum(len(m["content"]) for m in body["messages"]) // CHARS_PER_TOKEN

@@ -38,6 +38,8 @@ QUESTIONS = 3
 DISTRACTORS = 4
 GOLDEN_FRACTION = 0.8
 PEER_WORKERS = 2
+SETTLED_S = 2.0
+"""What was answered so long before a kill must be known after it."""
 PEER_PACKAGES = [
     "openai",
     "PyPDF2",
@@ -146,20 +148,25 @@ def _killed(store: str, endpoint: Endpoint) -> dict[str, Any]:
     _run(whole)
     broken = [*_command(store, "broken", endpoint), *other]
     endpoint.asked.clear()
+    endpoint.answered.clear()
     child = subprocess.Popen(broken, start_new_session=True, stdout=subprocess.DEVNULL)
     half = CHUNKS * (1 + QUESTIONS) // 2
-    while endpoint.asked.total() < half and child.poll() is None:
+    while len(endpoint.answered) < half and child.poll() is None:
         time.sleep(0.05)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    before = endpoint.asked.copy()
+    killed, before = time.monotonic(), endpoint.asked.copy()
+    told = {prompt for at, prompt in endpoint.answered if at < killed - SETTLED_S}
     _run(broken)
     files = [Path(store, "raft", run, "train.parquet").read_bytes() for run in ("whole", "broken")]
+    twice = [prompt for prompt, count in endpoint.asked.items() if count > 1]
     return {
         "same_bytes": files[0] == files[1],
         "requests_before_kill": before.total(),
+        f"answered_{SETTLED_S:g}_s_before_kill": len(told),
+        "of_those_asked_again": len(told.intersection(twice)),
         "requests_in_all": endpoint.asked.total(),
-        "requests_twice": sum(count - 1 for count in endpoint.asked.values()),
+        "requests_twice": len(twice),
     }
 
 

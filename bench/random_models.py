@@ -82,7 +82,10 @@ def publish_adapters(store: str, base_model: str, count: int, r: int = 8) -> lis
         text = json.dumps(config.to_dict(), default=lambda v: list(v) if isinstance(v, set) else v)
         files = {"adapter_model.safetensors": save(tensors), "adapter_config.json": text.encode()}
         manifest = Manifest(
-            kind="adapter", base_digest=base_digest(base_model), prompt_digest=prompt_digest()
+            kind="adapter",
+            base_digest=base_digest(base_model),
+            prompt_digest=prompt_digest(),
+            config={"method": "raft"},
         )
         ids.append(publish(store, "adapter", f"bench{seed}", files, manifest).artifact_id)
     return ids

@@ -27,13 +27,15 @@ ADDED = "This was added."
 
 
 def write_files(rows: Iterable[dict[str, Any]], folder: Path) -> None:
-    """One Markdown file a row."""
+    """One Markdown file a row; files that are as wanted are not touched."""
     for row in rows:
         name = digest(row["id"])[:16]
         path = folder / name[:2] / f"{name}.md"
         path.parent.mkdir(exist_ok=True)
         title = json.dumps(row.get("title", ""))
-        path.write_text(f"---\ntitle: {title}\n---\n{row['text']}\n", encoding="utf-8")
+        text = f"---\ntitle: {title}\n---\n{row['text']}\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
 
 
 def write_jsonl(rows: Iterable[dict[str, Any]], folder: Path) -> None:
@@ -73,10 +75,14 @@ def main() -> None:
         raise SystemExit("python -m bench.reingest CORPUS [DOCUMENTS]")
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 4000
     form = os.environ.get("FORM", "files")
+    if form not in FORMS:
+        raise SystemExit(f"error: FORM={form}: must be one of {', '.join(FORMS)}")
     rows = [row for _, row in islice(read_objects(sys.argv[1], "corpus"), count or None)]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "documents"
         store = Path(os.environ.get("KEEP", Path(temporary) / "store"))
+        if store.exists():
+            raise SystemExit(f"error: KEEP={store}: must not be there yet")
         folder.mkdir()
         FORMS[form](rows, folder)
         full = ingest(folder, store)

@@ -5,6 +5,7 @@ removed rows are filtered out and new ones searched exactly, until the next buil
 """
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +14,15 @@ import numpy as np
 
 from data_pipelines.config import DenseConfig, IndexKind
 from data_pipelines.filters import Mask
-from data_pipelines.vectors import FloatArray, Slots
+from data_pipelines.vectors import FloatArray, Slots, one_thread
 
 _FAISS: Any = faiss  # its type stubs know the C++ signatures, not those of its Python layer
 
 AnnKind = Literal["hnsw", "ivfpq"]
 _TRAINING_VECTORS_PER_LIST = 64
 _MOST_TRAINING_VECTORS = 400_000
+_PRODUCTS_PER_STEP = 8
+"""So many vectors are read in a row while a search of the graph, which jumps, takes one step."""
 
 
 def kind_for(wanted: IndexKind, chunks: int, config: DenseConfig) -> AnnKind | None:
@@ -71,22 +74,32 @@ class AnnIndex:
             allowed: Bool [n >= size]; None for all.
             share: Share of allowed slots: the fewer, the more must be looked at.
         """
-        factor = self._config.refine if self.kind == "hnsw" else self._config.pq_refine
-        wanted = min(self.size, k * factor)
+        wanted = self._wanted(k)
         effort = self._effort(wanted, share)
         if allowed is None:
             params = self._plain.get(effort) or self._plain.setdefault(effort, self._how(effort))
         else:
             bits = np.packbits(allowed[: self.size], bitorder="little")
             params = self._how(effort, sel=_FAISS.IDSelectorBitmap(bits))
-        _, slots = self._index.search(query[None, :], wanted, params=params)
+        # One query searches a graph with one thread anyway.
+        with nullcontext() if self.kind == "hnsw" else one_thread():
+            _, slots = self._index.search(query[None, :], wanted, params=params)
         found: Slots = slots[0][slots[0] >= 0]
         return found
 
+    def costs_more_than(self, products: int, k: int, share: float) -> bool:
+        """Whether a search takes longer than so many inner products; always taken of IVF-PQ."""
+        steps = self._effort(self._wanted(k), share)
+        return self.kind != "hnsw" or products <= _PRODUCTS_PER_STEP * steps
+
+    def _wanted(self, k: int) -> int:
+        factor = self._config.refine if self.kind == "hnsw" else self._config.pq_refine
+        return min(self.size, k * factor)
+
     def _effort(self, wanted: int, share: float) -> int:
         """Breadth of a search of the graph, or how many lists are read."""
-        if self.kind == "hnsw":
-            return math.ceil(max(self._config.ef_search, wanted) / share)
+        if self.kind == "hnsw":  # the breadth counts what the filter hides, too
+            return math.ceil(max(self._config.ef_search, wanted / share))
         probes = math.ceil(self._config.probe_share * self._index.nlist / math.sqrt(share))
         return int(min(self._index.nlist, max(1, probes)))
 

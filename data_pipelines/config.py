@@ -119,7 +119,7 @@ class DenseConfig(Config):
     probe_share: float = Field(default=0.03, gt=0, le=1)
     """IVF-PQ: share of the lists that a search reads."""
     filter_exact_chunks: int = Field(default=10_000, ge=0)
-    """Where a filter lets so few chunks pass, they are searched exactly, whatever the index."""
+    """Where a filter lets so few chunks pass, they are searched exactly, unless HNSW is quicker."""
     rebuild_share: float = Field(default=0.2, gt=0, le=1)
     """The index is built anew when chunks added, changed or removed since pass this share."""
     snapshot_chunks: int = Field(default=20_000, ge=0)

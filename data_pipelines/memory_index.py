@@ -24,7 +24,6 @@ from data_pipelines.vectors import (
     Slots,
     Vectors,
     exact_top,
-    one_thread,
     rescored,
 )
 
@@ -44,18 +43,18 @@ class IndexView:
         """The top k allowed slots for float32 [dim], by the stored vectors' cosines."""
         if not allowed.count:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        with one_thread():
-            slots = self._proposed(query, k, allowed)
-            if slots is None or len(slots) < min(k, allowed.count):  # the graph led to too few
-                slots, _ = exact_top(self.vectors, query, k, allowed.mask)
+        slots = self._proposed(query, k, allowed)
+        if slots is None or len(slots) < min(k, allowed.count):  # the graph led to too few
+            slots, _ = exact_top(self.vectors, query, k, allowed.mask)
         return rescored(self.vectors, query, slots, k)
 
     def _proposed(self, query: FloatArray, k: int, allowed: Allowed) -> Slots | None:
         """Slots that hold the top k, mostly; None where exact search is to be done."""
-        ann = self.ann
-        if ann is None or allowed.count <= max(self.dense.filter_exact_chunks, k):
+        ann, share = self.ann, allowed.count / len(self.rows)
+        few = allowed.count <= max(self.dense.filter_exact_chunks, k)
+        if ann is None or (few and ann.costs_more_than(allowed.count, k, share)):
             return None
-        early = ann.propose(query, k, allowed.mask, allowed.count / len(self.rows))
+        early = ann.propose(query, k, allowed.mask, share)
         if len(self.rows) == ann.size:
             return early
         late, _ = exact_top(self.vectors, query, k, allowed.mask, start=ann.size)

@@ -6,15 +6,15 @@ of one row.
 
 import logging
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
 
 from data_pipelines.allowance import Allowance, LocalAllowance, TokensSpent
-from data_pipelines.chat_teacher import ChatTeacher, Reply
+from data_pipelines.chat_teacher import Reply
 from data_pipelines.teacher_config import TeacherConfig
 from data_pipelines.teachers import BUDGET_SPENT, TEACHER_ERROR
 from rayraft.prompts import Message
@@ -62,8 +62,20 @@ class OpenAICarrier:
 
     def __call__(self, prompts: Sequence[list[Message]], *, as_json: bool) -> list[Reply]:
         """One reply a prompt, in order; a failure is a reply too."""
+        by_place = {str(place): prompt for place, prompt in enumerate(prompts)}
+        found = dict(self.replies(by_place, as_json))
+        return [found[place] for place in by_place]
+
+    def replies(
+        self, prompts: Mapping[str, list[Message]], as_json: bool
+    ) -> Iterator[tuple[str, Reply]]:
+        """The reply to each prompt by its key, as they come; a failure is a reply too."""
         with ThreadPoolExecutor(self._config.max_in_flight) as pool:
-            return list(pool.map(lambda prompt: self._ask(prompt, as_json), prompts))
+            asked = {
+                pool.submit(self._ask, prompt, as_json): key for key, prompt in prompts.items()
+            }
+            for done in as_completed(asked):
+                yield asked[done], done.result()
 
     def _ask(self, prompt: list[Message], as_json: bool) -> Reply:
         try:
@@ -130,13 +142,6 @@ class OpenAICarrier:
             time.sleep(min(self._first_wait_s * 2**attempt, _MAX_WAIT_S))
         else:  # everybody waits: the endpoint is busy and not this request wrong
             self._allowance.pause(asked)
-
-
-def openai_teacher(
-    config: TeacherConfig, api_key: str, allowance: Allowance | None = None
-) -> ChatTeacher:
-    """The teacher behind the configured endpoint."""
-    return ChatTeacher(config, OpenAICarrier(config, api_key, allowance))
 
 
 def retry_after_s(response: httpx2.Response) -> float | None:

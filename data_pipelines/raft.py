@@ -26,8 +26,8 @@ from data_pipelines.raft_teachers import (
     Prepared,
     identify,
     prepare,
+    reply_staging,
     start_allowance,
-    vllm_staging,
 )
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
@@ -102,8 +102,8 @@ def build_raft_examples(
     plan = plan_run(store, config, scope)
     name = new_run(store, "raft", run, plan.kb.version)
     teacher = identify(config.teacher, scope.questions)
-    engine = vllm_staging(store_uri(store), teacher)
-    prepared = prepare(plan, teacher, config, engine)
+    replies = reply_staging(store_uri(store), teacher)
+    prepared = prepare(plan, teacher, config, replies)
     job = RaftJob(store_uri(store), plan.kb.version, config, teacher)
     rows, staging = _outcomes(job, plan, prepared, progress)
     split, dropped = _examples(rows, plan.placed, config)
@@ -129,7 +129,7 @@ def build_raft_examples(
     made_from += [f"guard@{made_by}"] if (made_by := guard_digest(config.guard)) else []
     publish_run(store, asdict(made), split, config, made_from)
     staging.clear()
-    engine.clear()
+    replies.clear()
     return made
 
 

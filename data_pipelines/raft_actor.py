@@ -10,7 +10,12 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.raft_examples import GuardConfig, RaftConfig
 from data_pipelines.raft_plan import visible_chunk_ids
-from data_pipelines.raft_teachers import SharedAllowance, handed_out, load_teacher
+from data_pipelines.raft_teachers import (
+    SharedAllowance,
+    handed_out,
+    load_teacher,
+    reply_staging,
+)
 from data_pipelines.raft_writer import ChunkOutcome, RaftWriter
 from data_pipelines.teachers import Teacher, TeacherIdentity
 from rayraft.errors import ArtifactMismatch
@@ -40,7 +45,10 @@ class RaftActor:
     ) -> None:
         kb = KnowledgeBase.open(job.store, job.version)
         self._identity = job.teacher
-        self._teacher = load_teacher(job.config.teacher, allowance) if needs_teacher else None
+        self._teacher: Teacher | None = None
+        if needs_teacher:
+            staging = reply_staging(job.store, job.teacher)
+            self._teacher = load_teacher(job.config.teacher, staging, allowance)
         visible, _ = visible_chunk_ids(kb, job.config)
         # One thread whatever the actor's CPUs: sums in another order are other questions.
         retriever = open_retriever(kb, threads=1)

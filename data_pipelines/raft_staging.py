@@ -17,18 +17,25 @@ from data_pipelines.stores import open_filesystem, write_file
 FOLDER = "raft/.unfinished"
 FLUSH_ROWS = 64
 FLUSH_S = 5.0
-"""A killed run loses at most so many rows and so many seconds of work."""
+"""A killed run loses at most so many rows and, if nothing else is said, seconds of work."""
 
 
 class Staging:
     """Rows with an id, in files that are written once."""
 
     def __init__(
-        self, store: str, key: str, folder: str = FOLDER, id_name: str = "chunk_id"
+        self,
+        store: str,
+        key: str,
+        folder: str = FOLDER,
+        id_name: str = "chunk_id",
+        flush_s: float = FLUSH_S,
     ) -> None:
+        """Args: root, key of all that decides the rows, where, a row's id, time between files."""
         self._filesystem, root = open_filesystem(store)
         self._folder = f"{root}/{folder}/{key}"
         self._id_name = id_name
+        self._flush_s = flush_s
         self._pending: list[Mapping[str, Any]] = []
         self._flushed_at = time.monotonic()
 
@@ -48,7 +55,7 @@ class Staging:
     def add(self, row: Mapping[str, Any]) -> None:
         """Keeps a row; it is on storage soon."""
         self._pending.append(row)
-        late = time.monotonic() - self._flushed_at > FLUSH_S
+        late = time.monotonic() - self._flushed_at > self._flush_s
         if late or len(self._pending) >= FLUSH_ROWS:
             self.flush()
 

@@ -9,14 +9,15 @@ from typing import Any
 from data_pipelines.allowance import Allowance
 from data_pipelines.chat_teacher import ChatTeacher, chat_identity
 from data_pipelines.given_questions import given_identity
+from data_pipelines.kept_replies import FLUSH_S, KEY, KeptReplies
 from data_pipelines.local_teacher import LocalTeacher, local_identity
-from data_pipelines.openai_teacher import openai_teacher
+from data_pipelines.openai_teacher import OpenAICarrier
 from data_pipelines.raft_examples import RaftConfig
 from data_pipelines.raft_plan import RaftPlan, teacher_requests
 from data_pipelines.raft_staging import Staging
 from data_pipelines.teacher_config import LimitsConfig, TeacherConfig
 from data_pipelines.teachers import HandedOut, Teacher, TeacherIdentity, TeacherResult
-from data_pipelines.vllm_teacher import VllmCarrier, engine_run
+from data_pipelines.vllm_teacher import VllmAsker, engine_run
 from rayraft.records import Question, digest
 
 
@@ -64,7 +65,7 @@ def prepare(
         plan: Which chunks, and people's questions.
         identity: Of who writes.
         config: Of the run.
-        staging: For what an engine writes.
+        staging: For what an engine writes (`reply_staging`).
 
     Raises:
         ConfigError: vLLM is asked for and not installed.
@@ -73,7 +74,8 @@ def prepare(
     explains = handed is not None and config.teacher.reasoning == "written"
     if config.teacher.kind != "vllm" or (handed is not None and not explains):
         return Prepared(identity, handed, explains)
-    teacher = ChatTeacher(config.teacher, VllmCarrier(engine_run(config.teacher), staging))
+    asker = VllmAsker(engine_run(config.teacher))
+    teacher = ChatTeacher(config.teacher, KeptReplies(asker, staging))
     requests = teacher_requests(plan.kb, plan.chosen, config)
     if handed is None:
         results = teacher.write(requests)
@@ -91,10 +93,19 @@ def handed_out(
     return HandedOut(identity, results, explainer)
 
 
-def load_teacher(config: TeacherConfig, allowance: Allowance | None = None) -> Teacher:
-    """The configured teacher; the key of an endpoint comes from OPENAI_API_KEY."""
+def load_teacher(
+    config: TeacherConfig, staging: Staging, allowance: Allowance | None = None
+) -> Teacher:
+    """The configured teacher; the key of an endpoint comes from OPENAI_API_KEY.
+
+    Args:
+        config: Of the teacher.
+        staging: For an endpoint's replies (`reply_staging`).
+        allowance: Of an endpoint, shared by all who ask it.
+    """
     if config.kind == "openai":
-        return openai_teacher(config, os.environ.get("OPENAI_API_KEY", ""), allowance)
+        endpoint = OpenAICarrier(config, os.environ.get("OPENAI_API_KEY", ""), allowance)
+        return ChatTeacher(config, KeptReplies(endpoint, staging))
     from rayraft.models.text import TextModel
 
     return LocalTeacher(TextModel.load(config.base_model, threads=1), config)
@@ -113,9 +124,10 @@ def teacher_identity(config: TeacherConfig) -> TeacherIdentity:
     return local_identity(base_digest(config.base_model), config)
 
 
-def vllm_staging(store: str, identity: TeacherIdentity) -> Staging:
-    """Where an engine's outputs wait for the rest of the run; prompts are their own keys."""
-    return Staging(store, digest(["vllm", identity.digest])[:32])
+def reply_staging(store: str, identity: TeacherIdentity) -> Staging:
+    """Where a chat model's replies wait for the rest of the run; prompts are their own keys."""
+    key = digest(["replies", identity.digest])[:32]
+    return Staging(store, key, id_name=KEY, flush_s=FLUSH_S)
 
 
 class SharedAllowance:

@@ -114,7 +114,9 @@ def _top(part: FloatArray, query: FloatArray, k: int, allowed: Mask | None, firs
     """The top k of one contiguous part; slots count from `first`."""
     if allowed is None:
         wanted = min(k, len(part))
-        scores, places = _FAISS.knn(query[None], part, wanted, metric=_FAISS.METRIC_INNER_PRODUCT)
+        with one_thread():
+            metric = _FAISS.METRIC_INNER_PRODUCT
+            scores, places = _FAISS.knn(query[None], part, wanted, metric=metric)
         return first + places[0], scores[0]
     places = np.flatnonzero(allowed)
     return best_of(first + places, _products(part, query, places), k)

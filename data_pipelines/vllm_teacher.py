@@ -9,12 +9,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from data_pipelines.chat_teacher import Reply
-from data_pipelines.raft_staging import Staging
 from data_pipelines.teacher_config import TeacherConfig
 from data_pipelines.teachers import TEACHER_ERROR
 from rayraft.errors import ConfigError
 from rayraft.prompts import Message
-from rayraft.records import digest
 
 MAX_TOKENS = 1024
 """Of one output."""
@@ -25,36 +23,22 @@ Run = Callable[[Sequence[dict[str, Any]]], Iterator[Mapping[str, Any]]]
 """Rows of `engine_row` to rows with `key` and `text`, or `key` and an error, in any order."""
 
 
-class VllmCarrier:
-    """Prompts to replies, each prompt once.
+class VllmAsker:
+    """Prompts to replies.
 
     Args:
         run: Puts rows through the engines.
-        staging: Of this teacher and knowledge base version.
     """
 
-    def __init__(self, run: Run, staging: Staging) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._staging = staging
 
-    def __call__(self, prompts: Sequence[list[Message]], *, as_json: bool) -> list[Reply]:
-        """One reply a prompt, in order; a failure is a reply too."""
-        keys = [digest([prompt, as_json]) for prompt in prompts]
-        known = self._staging.rows()
-        missing = {
-            key: engine_row(key, prompt, as_json)
-            for key, prompt in zip(keys, prompts, strict=True)
-            if key not in known
-        }
-        try:
-            for row in self._run(list(missing.values())) if missing else ():
-                reply = output_row(row)
-                known[reply["chunk_id"]] = reply
-                if not reply["failed"]:  # the next run asks again
-                    self._staging.add(reply)
-        finally:
-            self._staging.flush()
-        return [_reply(known.get(key)) for key in keys]
+    def replies(
+        self, prompts: Mapping[str, list[Message]], as_json: bool
+    ) -> Iterator[tuple[str, Reply]]:
+        """The reply to each prompt by its key, in any order; a failure is a reply too."""
+        for row in self._run([engine_row(key, p, as_json) for key, p in prompts.items()]):
+            yield str(row["key"]), output_reply(row)
 
 
 def engine_row(key: str, prompt: Sequence[Message], as_json: bool) -> dict[str, Any]:
@@ -66,22 +50,12 @@ def engine_row(key: str, prompt: Sequence[Message], as_json: bool) -> dict[str, 
     return {"key": key, "messages": messages, "sampling_params": sampling}
 
 
-def output_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of one of the engine's rows."""
-    failed = TEACHER_ERROR if row.get(ERROR) else ""
-    return {
-        "chunk_id": str(row["key"]),
-        "text": "" if failed else str(row.get("text") or ""),
-        "failed": failed,
-        "prompt_tokens": 0 if failed else int(row.get("prompt_tokens") or 0),
-        "completion_tokens": 0 if failed else int(row.get("completion_tokens") or 0),
-    }
-
-
-def _reply(row: Mapping[str, Any] | None) -> Reply:
-    if row is None:
+def output_reply(row: Mapping[str, Any]) -> Reply:
+    """What one of the engine's rows says."""
+    if row.get(ERROR):
         return Reply(failed=TEACHER_ERROR)
-    return Reply(row["text"], row["failed"], row["prompt_tokens"], row["completion_tokens"])
+    sizes = (int(row.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+    return Reply(str(row.get("text") or ""), "", *sizes)
 
 
 def check_vllm() -> None:

@@ -7,9 +7,11 @@ import socket
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import ray
 import ray.serve
+from ray.serve.context import _get_global_client
 
 from data_pipelines.ray_session import start_ray
 from rayraft.errors import InputError, RayraftError
@@ -57,6 +59,7 @@ def start(run: RunFile) -> None:
     """Starts Serve and the application on the running Ray; returns once it is healthy.
 
     Raises:
+        InputError: Serve runs there already, and listens somewhere else.
         RayraftError: A deployment could not be started.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -66,11 +69,23 @@ def start(run: RunFile) -> None:
         http_options={"host": run.host, "port": run.port},
         logging_config=quiet,
     )
+    _check_listens_at(run.host, run.port)
     try:
         app = build_app(run.app)
         ray.serve.run(app, name=APP_NAME, route_prefix="/", logging_config=quiet)
     except RuntimeError as exc:
         raise RayraftError(f"the service did not start: {_failure(exc)}") from exc
+
+
+def _check_listens_at(host: str, port: int) -> None:
+    # `ray.serve.start` only warns, and the service would be announced where nobody listens.
+    client: Any = _get_global_client()
+    found = client.http_config
+    if (found.host, found.port) != (host, port):
+        raise InputError(
+            f"port {port} on {host}: Serve runs on this cluster already and listens on "
+            f"{found.host}:{found.port}; give --port {found.port} --host {found.host}"
+        )
 
 
 def stop(started_ray: bool) -> None:

@@ -55,8 +55,9 @@ def count_parameters(config: TrainConfig) -> ParameterCounts:
         ConfigError: A setting does not fit the model.
     """
     settings = read_config(base_folder(config.base_model))
+    auto = auto_class(settings)
     with torch.device("meta"):
-        model: Any = auto_class(settings).from_config(settings)
+        model: Any = auto.from_config(settings)
         quantized = _in_linear_layers(model)
         base = BaseModel(model, None, bool(settings.is_encoder_decoder))  # type: ignore[arg-type]
         prepared = prepare_model(base, config)

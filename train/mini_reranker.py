@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import ray.data
-from transformers import AutoModelForSeq2SeqLM
 
 from data_pipelines.config import IngestConfig, RetrievalConfig
 from data_pipelines.ingest_job import run_ingest
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.retrieval import HybridRetriever
+from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.reranking import MiniForSequenceClassification
 from rayraft.mini.tokenizer import build_pair_tokenizer
 from rayraft.models.embedder import Embedder
@@ -45,7 +45,7 @@ def train_reranker(stage: RerankStage, data: Path, reader: Path, folder: Path) -
 
 def _initial(reader: Path, folder: Path) -> Path:
     if not (folder / WEIGHTS).is_file():
-        model = AutoModelForSeq2SeqLM.from_pretrained(reader)
+        model = MiniForConditionalGeneration.from_pretrained(reader)
         MiniForSequenceClassification.from_reader(model).save_pretrained(folder)
         build_pair_tokenizer().save_pretrained(folder)
     return folder

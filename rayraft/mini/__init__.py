@@ -1,4 +1,4 @@
-"""The shipped models: weights, card and the model classes (this package imports torch).
+"""The shipped models: weights, card and, in the modules of this package, their classes.
 
 `rayraft.mini.auto` makes the classes known to Transformers.
 """
@@ -9,3 +9,5 @@ WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the shipped reader and question writer."""
 RERANKER = Path(__file__).parent / "reranker"
 """Folder of the shipped reranker."""
+READER_TYPE, RERANKER_TYPE = "rayraft_mini", "rayraft_mini_reranker"
+"""`model_type` in the configurations of their kinds."""

@@ -4,11 +4,15 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from rayraft.mini import READER_TYPE, RERANKER_TYPE
+from rayraft.mini.layers import LAYER_NORM_EPS
+
 
 class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """MiniLM's sizes for the encoder, the same layer type with cross-attention for the decoder."""
 
-    model_type = "rayraft_mini"
+    model_type = READER_TYPE
+    layer_norm_eps = LAYER_NORM_EPS
 
     # How a finished reader answers (`span_reading.py`); among the keyword arguments.
     span_candidates = 0
@@ -85,7 +89,7 @@ class MiniConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
 class MiniRerankerConfig(MiniConfig):  # type: ignore[no-untyped-call]
     """The encoder's sizes; what concerns a decoder has no meaning."""
 
-    model_type = "rayraft_mini_reranker"
+    model_type = RERANKER_TYPE
 
     def __init__(self, **kwargs: Any) -> None:
         """Arguments of `MiniConfig`; one label, the score."""

@@ -16,7 +16,9 @@ def initial_model() -> MiniForConditionalGeneration:
     """An untrained model: MiniLM's layers in encoder and decoder, an open copy gate."""
     model = MiniForConditionalGeneration(MiniConfig())
     states = bert_states(wheel_weights())
-    model.encoder.load_state_dict(states, strict=False)
+    left = model.encoder.load_state_dict(states, strict=False)
+    assert not left.unexpected_keys, left
+    assert all(name.startswith(("span.", "copy_key.")) for name in left.missing_keys), left
     begins = {name: states[name] for name in ("norm.weight", "norm.bias")}
     positions = model.decoder.positions.num_embeddings
     begins["positions.weight"] = states["positions.weight"][:positions]

@@ -20,9 +20,10 @@ if TYPE_CHECKING:  # an embedder has these layers, and starts in a third of the 
     from rayraft.mini.configuration import MiniConfig
 
 LAYER_NORM_EPS = 1e-12
+"""BERT's."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sizes:
     """Those of an encoder: the part of `MiniConfig` that its layers need."""
 
@@ -33,6 +34,7 @@ class Sizes:
     max_positions: int
     cls_token_id: int = 101
     dropout: float = 0.0
+    layer_norm_eps: float = LAYER_NORM_EPS
 
 
 EncoderConfig = Union["MiniConfig", Sizes]
@@ -49,7 +51,7 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def split(self, x_BSD: Tensor) -> Tensor:
         """[B, S, D] -> [B, heads, S, D / heads]."""
@@ -88,7 +90,7 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(config.hidden_size, config.intermediate_size)
         self.down = nn.Linear(config.intermediate_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """[N, D] -> [N, D]."""

@@ -11,8 +11,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from rayraft.mini.layers import LAYER_NORM_EPS, EncoderConfig, EncoderLayer
+from rayraft.mini.layers import EncoderConfig, EncoderLayer
 from rayraft.mini.packing import Layout, Source
+
+_OF_BERT = {
+    "embeddings.LayerNorm.": "norm.",
+    "encoder.layer.": "layers.",
+    "attention.self.": "attention.",
+    "attention.output.dense.": "attention.output.",
+    "attention.output.LayerNorm.": "attention.norm.",
+    "intermediate.dense.": "ffn.up.",
+    "output.dense.": "ffn.down.",
+    "output.LayerNorm.": "ffn.norm.",
+}
+"""In this order: the last two names are also the ends of others."""
 
 
 class SegmentReader(nn.Module):
@@ -23,7 +35,7 @@ class SegmentReader(nn.Module):
         self.config = config
         self._words = [words]  # in a list: the embedding is the model's, not a second entry of ours
         self.positions = nn.Embedding(config.max_positions, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
 
@@ -92,16 +104,3 @@ def bert_states(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 name = name.replace(theirs, ours)
             states[name] = tensor
     return states
-
-
-_OF_BERT = {
-    "embeddings.LayerNorm.": "norm.",
-    "encoder.layer.": "layers.",
-    "attention.self.": "attention.",
-    "attention.output.dense.": "attention.output.",
-    "attention.output.LayerNorm.": "attention.norm.",
-    "intermediate.dense.": "ffn.up.",
-    "output.dense.": "ffn.down.",
-    "output.LayerNorm.": "ffn.norm.",
-}
-"""In this order: the last two names are also the ends of others."""

@@ -13,7 +13,7 @@ from transformers.utils.generic import ModelOutput
 
 from rayraft.mini.answer_span import AnswerSpan
 from rayraft.mini.configuration import MiniConfig
-from rayraft.mini.layers import LAYER_NORM_EPS, DecoderLayer, causal_mask
+from rayraft.mini.layers import DecoderLayer, causal_mask
 from rayraft.mini.packing import Layout
 from rayraft.mini.segments import SegmentReader
 
@@ -59,7 +59,7 @@ class MiniDecoder(nn.Module):
         super().__init__()
         self._words = [words]
         self.positions = nn.Embedding(config.max_target_positions, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
             DecoderLayer(config, i) for i in range(config.num_hidden_layers)

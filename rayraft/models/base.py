@@ -53,8 +53,6 @@ def load_base(
     if config.architectures == ["BertModel"]:
         raise InputError(f"base model {base_model!r}: is an embedder, and writes nothing")
     disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is one step of somebody else's progress
-    import rayraft.mini.auto  # noqa: F401  registers the shipped model classes
-
     auto: Any = auto_class(config)
     try:
         # The checkpoint's own dtype would win otherwise; safetensors alone, pickles run code.
@@ -77,6 +75,8 @@ def load_base(
 
 def auto_class(config: Any) -> Any:
     """The Auto class of Transformers that makes the model of a configuration."""
+    import rayraft.mini.auto  # noqa: F401  registers the shipped model classes
+
     if any(name.endswith("ForSequenceClassification") for name in config.architectures or []):
         return AutoModelForSequenceClassification
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -30,6 +30,8 @@ FloatArray = npt.NDArray[np.float32]
 
 BATCH_TOKENS = 4096
 """Padded tokens per forward pass: fills two cores' caches, stays under 100 MB of activations."""
+_COMPUTED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
+"""What the configuration of a BERT has to say, if it says anything."""
 
 
 class Embedder:
@@ -52,7 +54,8 @@ class Embedder:
             dtype: Of the weights: `bfloat16`, `float32`, or `auto`: what this CPU is quick at.
 
         Raises:
-            ConfigError: Unknown name or dtype, or a BERT of another form.
+            ConfigError: Unknown name or dtype; a BERT with another activation than GELU, or with
+                relative positions.
         """
         if dtype not in (AUTO, "bfloat16", "float32"):
             raise ConfigError(f"embedder dtype={dtype!r}: expected auto, bfloat16 or float32")
@@ -103,15 +106,10 @@ def load_reader(folder: Path, dtype: torch.dtype) -> SegmentReader:
     """The BERT in an embedder's folder; weights that are kept in `dtype` are pages of its file.
 
     Raises:
-        ConfigError: It computes something else than BERT does.
+        ConfigError: It has another activation than GELU, or relative positions.
     """
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    expected = {
-        "hidden_act": "gelu",
-        "layer_norm_eps": LAYER_NORM_EPS,
-        "position_embedding_type": "absolute",
-    }
-    for key, value in expected.items():
+    for key, value in _COMPUTED.items():
         if values.get(key, value) != value:
             raise ConfigError(f"embedder {folder}: {key}={values[key]!r}: must be {value!r}")
     sizes = Sizes(
@@ -120,7 +118,9 @@ def load_reader(folder: Path, dtype: torch.dtype) -> SegmentReader:
         num_attention_heads=values["num_attention_heads"],
         encoder_layers=values["num_hidden_layers"],
         max_positions=values["max_position_embeddings"],
+        layer_norm_eps=values.get("layer_norm_eps", LAYER_NORM_EPS),
     )
-    weights = {k: v.to(dtype) for k, v in load_file(folder / "model.safetensors").items()}
-    words = weights["embeddings.word_embeddings.weight"]
-    return load_segment_reader(sizes, words, bert_states(weights))
+    weights = load_file(folder / "model.safetensors")
+    words = weights["embeddings.word_embeddings.weight"].to(dtype)
+    states = {name: tensor.to(dtype) for name, tensor in bert_states(weights).items()}
+    return load_segment_reader(sizes, words, states)

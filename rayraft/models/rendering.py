@@ -71,8 +71,14 @@ def end_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
 def encode_pairs(
     tokenizer: Any, question: str, passages: Sequence[str], max_tokens: int
 ) -> list[list[int]]:
-    """A cross-encoder's token ids of the question with each passage, whose end is cut off."""
+    """A cross-encoder's token ids of the question with each passage, whose end is cut off.
+
+    Of a question that is longer than its passage, the end is cut off, too.
+    """
     ids: list[list[int]] = tokenizer(
-        [question] * len(passages), list(passages), truncation="only_second", max_length=max_tokens
+        [question] * len(passages),
+        list(passages),
+        truncation="longest_first",
+        max_length=max_tokens,
     )["input_ids"]
     return ids

@@ -6,14 +6,18 @@ Transformers will do; the shipped one, and those trained from it, need no Transf
 
 import json
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from rayraft.mini.cross_encoder import MODEL_TYPE, MiniCrossEncoder
+from rayraft.errors import InputError
+from rayraft.mini import RERANKER_TYPE
+from rayraft.mini.cross_encoder import MiniCrossEncoder
 from rayraft.models.base_files import MINI_RERANKER, base_folder
 from rayraft.models.batching import length_batches
 from rayraft.models.dtypes import AUTO, torch_dtype
@@ -59,7 +63,7 @@ class Reranker:
 
         Raises:
             NotFoundError: There is no such model.
-            InputError: It is no cross-encoder with one score.
+            InputError: It is no cross-encoder with one score, or cannot be loaded.
             ArtifactMismatch: A file of the shipped model is not the one that was published.
         """
         if threads is not None:
@@ -80,11 +84,20 @@ def _load(name: str, dtype: str) -> CrossEncoder:
     folder = base_folder(name)
     if name == MINI_RERANKER:
         verify_model(folder)
-    config = folder / "config.json"
-    if config.is_file():
-        values = json.loads(config.read_text(encoding="utf-8"))
-        if values.get("model_type") == MODEL_TYPE:
+    if _model_type(folder) == RERANKER_TYPE:
+        try:
             return MiniCrossEncoder.load(folder, torch_dtype(dtype), MAX_TOKENS)
+        except (OSError, KeyError, RuntimeError, SafetensorError) as exc:
+            reason = " ".join(str(exc).split())[:300]
+            raise InputError(f"reranker {name!r}: cannot be loaded: {reason}") from exc
     from rayraft.models.cross_encoder import AnyCrossEncoder  # brings Transformers
 
     return AnyCrossEncoder.load(name, dtype, MAX_TOKENS)
+
+
+def _model_type(folder: Path) -> Any:
+    """None where the configuration cannot be read, which Transformers' loader then says."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -3,9 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from rayraft.mini.cross_encoder import MiniCrossEncoder
 from rayraft.models.base import load_base
 from rayraft.models.base_files import base_folder
+from rayraft.models.embedder import load_reader
+from rayraft.models.embedder_tokenizer import model_folder
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
 
 
 def mapped(path: Path) -> list[range]:
@@ -15,13 +22,28 @@ def mapped(path: Path) -> list[range]:
     return [range(int(start, 16), int(end, 16)) for start, end in spans]
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def share_in_pages(module: nn.Module, file: Path) -> float:
+    """Bytes of the weights that are pages of the file, to all of the file's."""
+    spans = mapped(file)
+    inside = (p.nbytes for p in module.parameters() if any(p.data_ptr() in span for span in spans))
+    return sum(inside) / file.stat().st_size
+
+
 @pytest.mark.parametrize("name", ["mini", "mini-reranker"])
 def test_nearly_all_weights_are_pages_of_the_file(name: str) -> None:
     model = load_base(name, "bfloat16").model
-    file = base_folder(name) / "model.safetensors"
-    spans = mapped(file)
-    inside = sum(
-        p.nbytes for p in model.parameters() if any(p.data_ptr() in span for span in spans)
-    )
-    assert inside > 0.95 * file.stat().st_size
+    assert share_in_pages(model, base_folder(name) / "model.safetensors") > 0.95
+
+
+def test_so_are_those_of_the_reranker_when_it_scores() -> None:
+    folder = base_folder("mini-reranker")
+    model = MiniCrossEncoder.load(folder, torch.bfloat16, 256)
+    assert share_in_pages(model._reader, folder / "model.safetensors") > 0.95
+
+
+def test_so_are_those_of_the_embedder_but_for_its_word_embeddings() -> None:
+    folder = model_folder("minilm")
+    reader = load_reader(folder, torch.float32)
+    words = reader._words[0].weight
+    assert share_in_pages(reader, folder / "model.safetensors") > 0.45
+    assert share_in_pages(reader._words[0], folder / "model.safetensors") > 0.5 and words.is_leaf

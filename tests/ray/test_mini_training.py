@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from transformers import AutoModelForSeq2SeqLM
 
 import train.mini_rows
 from rayraft.errors import InputError
@@ -202,7 +201,7 @@ def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
     )
     reading = Reading(span_candidates=3, abstain_lean=-1.0)
     config = MiniTraining(stages=[stage, stage], answer_bias=2.0, reading=reading, reranker=ranks)
-    model = AutoModelForSeq2SeqLM.from_pretrained(train_mini(config, data, tmp_path))
+    model = MiniForConditionalGeneration.from_pretrained(train_mini(config, data, tmp_path))
     assert isinstance(model, MiniForConditionalGeneration)
     assert (model.config.span_candidates, model.config.abstain_lean) == (3, -1.0)
     manifest = verify_model(tmp_path / "model")

@@ -1,10 +1,12 @@
 """The reranker: scores of pairs, lists in one row, and other models in its place."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from rayraft.errors import InputError
@@ -63,7 +65,7 @@ def test_a_long_passage_is_cut_and_the_question_is_not(folder: Path) -> None:
     same_beginning = reranker.score(QUESTION, [words, words + "and oxygen", "and " + words])
     assert same_beginning[0] == pytest.approx(same_beginning[1], abs=1e-5)
     assert same_beginning[0] != pytest.approx(same_beginning[2], abs=1e-5)
-    assert reranker.score("q " * (MAX_TOKENS - 20), ["a", "b"]).shape == (2,)
+    assert reranker.score("q " * 4 * MAX_TOKENS, ["a", "b"]).shape == (2,)
 
 
 @torch.no_grad()
@@ -101,6 +103,23 @@ def _saved(folder: Path) -> list[str]:
         return list(file.keys())
 
 
+@pytest.mark.parametrize("missing", ["model.safetensors", "tokenizer.json", "score.weight"])
+def test_a_folder_that_lacks_something_is_one_clear_error(
+    folder: Path, tmp_path: Path, missing: str
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    if (copy / missing).is_file():
+        (copy / missing).unlink()
+    else:
+        weights = load_file(copy / "model.safetensors")
+        save_file({k: v for k, v in weights.items() if k != missing}, copy / "model.safetensors")
+    with pytest.raises(InputError, match=r"copy.*cannot be loaded"):
+        Reranker.load(str(copy))
+    (copy / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json"):
+        Reranker.load(str(copy))
+
+
 def test_any_cross_encoder_with_one_label_will_do(tmp_path: Path) -> None:
     tokenizer = build_pair_tokenizer()
     for labels in (1, 2):
@@ -115,7 +134,9 @@ def test_any_cross_encoder_with_one_label_will_do(tmp_path: Path) -> None:
         torch.manual_seed(0)
         BertForSequenceClassification(config).save_pretrained(tmp_path / str(labels))
         tokenizer.save_pretrained(tmp_path / str(labels))
-    assert Reranker.load(str(tmp_path / "1")).score(QUESTION, PASSAGES).shape == (3,)
+    other = Reranker.load(str(tmp_path / "1"))
+    assert other.score(QUESTION, PASSAGES).shape == (3,)
+    assert other.score("q " * 4 * MAX_TOKENS, ["a", "b"]).shape == (2,)
     with pytest.raises(InputError, match="one label"):
         Reranker.load(str(tmp_path / "2"))
 

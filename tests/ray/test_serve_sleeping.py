@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
+from rayraft.errors import InputError
+from serve.config import AppConfig
+from serve.run_file import RunFile
 from tests.ray.live_service import start_service
 from tests.ray.serve_store import make_store
 
@@ -60,3 +63,11 @@ def test_a_sleeping_generator_is_ready_and_woken_by_requests_of_which_none_fails
     assert answers == ["EUR"] * 6
     wait_for_sleep()
     assert ask(http) == "EUR"
+
+
+def test_another_port_than_that_of_a_running_serve_is_refused(http):
+    from serve.runner import start
+
+    port = http.base_url.port
+    with pytest.raises(InputError, match=rf"port {port + 1} .* listens on 127\.0\.0\.1:{port};"):
+        start(RunFile(AppConfig(), "127.0.0.1", port + 1))

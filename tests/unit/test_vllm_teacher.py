@@ -6,10 +6,11 @@ from importlib.util import find_spec
 import pytest
 
 from data_pipelines.chat_teacher import ChatTeacher
+from data_pipelines.kept_replies import KEY, KeptReplies
 from data_pipelines.raft_staging import Staging
 from data_pipelines.teacher_config import TeacherConfig
 from data_pipelines.teachers import TeacherRequest
-from data_pipelines.vllm_teacher import ERROR, VllmCarrier, check_vllm, processor_config
+from data_pipelines.vllm_teacher import ERROR, VllmAsker, check_vllm, processor_config
 from rayraft.errors import ConfigError
 
 CONFIG = TeacherConfig.model_validate(
@@ -40,6 +41,11 @@ class Engine:
                 yield {"key": row["key"], "text": text, ERROR: "", **sizes}
 
 
+def teacher(engine, store):
+    staging = Staging(str(store), "k", id_name=KEY)
+    return ChatTeacher(CONFIG, KeptReplies(VllmAsker(engine), staging))
+
+
 def requests():
     texts = {"hue": "The fee in Hue is 7. It stays.", "vinh": "The fee in Vinh is 9."}
     return [TeacherRequest(i, i, text, count=1, seed=0) for i, text in texts.items()]
@@ -47,9 +53,7 @@ def requests():
 
 def test_a_prompt_that_the_engine_refuses_costs_its_chunk_only(tmp_path):
     engine = Engine()
-    hue, vinh = ChatTeacher(CONFIG, VllmCarrier(engine, Staging(str(tmp_path), "k"))).write(
-        requests()
-    )
+    hue, vinh = teacher(engine, tmp_path).write(requests())
     assert [written.question for written in hue.written] == [ROW["question"]]
     assert vinh.dropped == {"teacher_error": 1}
     assert len(engine.seen) == 3  # two chunks, then one question without its document
@@ -59,9 +63,9 @@ def test_a_prompt_that_the_engine_refuses_costs_its_chunk_only(tmp_path):
 def test_a_killed_run_asks_for_what_is_missing_only(tmp_path):
     asked = [requests()[0], TeacherRequest("lviv", "Lviv", "The fee in Lviv is 7.", 1, 0)]
     with pytest.raises(RuntimeError, match="died"):
-        ChatTeacher(CONFIG, VllmCarrier(Engine(lives=1), Staging(str(tmp_path), "k"))).write(asked)
+        teacher(Engine(lives=1), tmp_path).write(asked)
     engine = Engine()
-    ChatTeacher(CONFIG, VllmCarrier(engine, Staging(str(tmp_path), "k"))).write(asked)
+    teacher(engine, tmp_path).write(asked)
     written = [row for row in engine.seen if "structured_outputs" in row["sampling_params"]]
     assert len(written) == 1
 

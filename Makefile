@@ -1,7 +1,8 @@
 # The developers' front. CI calls the same targets (.ci/run).
 #
 #   make demo [DATA=folder]   the whole path on the example corpus, or on your own files
-#   make test                 the whole test suite; test-unit, test-ray and test-gpu are its parts
+#   make test                 the tests that CI runs; test-unit, test-ray and test-gpu are its parts
+#   make test-slow            those that kill, retrain and compare for minutes each
 #   make check                format, lint and types
 
 .DEFAULT_GOAL := help
@@ -21,10 +22,10 @@ export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo test test-unit test-ray test-gpu check format bench clean
+.PHONY: help install demo test test-slow test-unit test-ray test-gpu check format bench clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,5p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,6p'
 
 install: $(STAMP)
 
@@ -47,13 +48,16 @@ demo: $(STAMP)
 	@$(BIN)/rayraft demo $(DATA)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(PARALLEL)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 test-unit: $(STAMP)
 	@$(BIN)/python -m pytest tests/unit
 
 test-ray: $(STAMP)
-	@$(BIN)/python -m pytest $(PARALLEL) tests/ray
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" tests/ray
 
 test-gpu: $(STAMP)
 	@$(BIN)/python -m pytest tests/gpu

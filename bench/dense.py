@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -49,6 +50,11 @@ class Ours:
         ids = np.arange(self._count)
         everything = np.ones(self._count, dtype=np.bool_)
         self._rows = RowsView((), ids[:0], ids, everything, self._count, {})
+        with tempfile.TemporaryDirectory() as name:
+            self._ann.save(Path(name) / "index")
+            # What a hit is scored by in the end is a float32 vector in a mapped file.
+            size = (Path(name) / "index").stat().st_size + vectors.nbytes
+        self.bytes_per_vector = size / len(vectors)
 
     def search(self, breadth: int, mask: Mask) -> Search:
         """Top-k ids by a search of this breadth."""
@@ -68,6 +74,7 @@ class Hnswlib:
         self._index = hnswlib.Index(space="ip", dim=vectors.shape[1])
         self._index.init_index(len(vectors), ef_construction=120, M=24)
         self._index.add_items(vectors, num_threads=THREADS)
+        self.bytes_per_vector = self._index.index_file_size() / len(vectors)
 
     def search(self, breadth: int, mask: Mask) -> Search:
         """Top-k ids by a search of this breadth."""
@@ -93,6 +100,7 @@ class Usearch:
             ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=24, expansion_add=120
         )
         self._index.add(np.arange(len(vectors)), vectors, threads=THREADS)
+        self.bytes_per_vector = self._index.memory_usage / len(vectors)
 
     def search(self, breadth: int, mask: Mask) -> Search | None:
         """Top-k ids by a search of this breadth."""
@@ -115,11 +123,14 @@ class LanceDb:
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         columns = {"id": np.arange(len(vectors)), "vector": column, **shares}
         self._masks = shares
-        database = lancedb.connect(tempfile.mkdtemp())
+        folder = tempfile.mkdtemp()
+        database = lancedb.connect(folder)
         self._table = database.create_table("t", pa.table(columns))
         self._table.create_index(
             metric="dot", index_type="IVF_HNSW_SQ", num_partitions=1, m=24, ef_construction=120
         )
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        self.bytes_per_vector = size / len(vectors)
 
     def search(self, breadth: int, mask: Mask) -> Search:
         """Top-k ids by a search of this breadth."""
@@ -180,6 +191,7 @@ def compare(
 ) -> None:
     """One table and result file: all contenders on the same work."""
     found = {one.name: calibrated(one, queries[:100], truth[:100], mask) for one in contenders}
+    sizes = {one.name: round(one.bytes_per_vector) for one in contenders}
     figures: dict[str, list[float]] = {}
     notes: dict[str, Any] = {}
     rounds = 5 if FULL else 3
@@ -188,7 +200,8 @@ def compare(
         for who, one in found.items():
             if one is not None:
                 figures.setdefault(who, []).append(queries_per_s(one[0], queries, threads))
-                notes[who] = {"breadth": one[1], "recall@10": round(one[2], 3)}
+                known = {"breadth": one[1], "recall@10": round(one[2], 3)}
+                notes[who] = {**known, "bytes_per_vector": sizes[who]}
     short = name.replace(" ", "_").replace("%", "")
     packages = ["faiss-cpu", "usearch", "hnswlib", "lancedb", "numpy"]
     report(f"dense_{short}", WORK.format(name), "queries/s", figures, packages, True, notes)
@@ -215,7 +228,8 @@ def main() -> None:
     for build in builders:
         began = time.perf_counter()
         contenders.append(build())
-        print(f"{contenders[-1].name} built in {time.perf_counter() - began:.0f} s")
+        took, each = time.perf_counter() - began, contenders[-1].bytes_per_vector
+        print(f"{contenders[-1].name} built in {took:.0f} s, {each:.0f} bytes a vector", flush=True)
     faiss.omp_set_num_threads(1)  # a query has one thread, as in a service
     metric = faiss.METRIC_INNER_PRODUCT
     _, truth = faiss.knn(queries, vectors, K, metric=metric)

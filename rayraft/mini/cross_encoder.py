@@ -70,7 +70,7 @@ class MiniCrossEncoder:
             for name, tensor in weights.items()
             if name.startswith("encoder.")
         }
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         reader = load_segment_reader(sizes, words, states)

@@ -17,6 +17,9 @@ from train.compare.needs import Needs
 from train.compare.plan import Request, read_update
 from train.compare.run import advise, compare
 
+pytestmark = pytest.mark.slow
+
+
 SMALL = {
     "robustness": {"questions": 0},
     "security": {"canaries": 2, "injections": 0},

@@ -208,6 +208,7 @@ def ingest_and_die(moment: str, folder: Path, store: Path) -> None:
     assert process.returncode == -signal.SIGKILL, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_after_kill_9_the_last_version_is_readable_and_the_next_run_completes_it(
     moment: str, folder: Path, tmp_path: Path

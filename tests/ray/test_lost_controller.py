@@ -36,6 +36,7 @@ def test_what_is_lost_too_often_or_fails_otherwise_is_raised() -> None:
         again_without_controller(fit, 1)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_after_its_controller_was_killed(tmp_path: Path) -> None:
     found = found_by("tests.ray.losing_controller", tmp_path, timeout_s=300)
     logged = found["logged"]

@@ -184,6 +184,7 @@ def test_a_missing_set_is_named(tmp_path: Path) -> None:
         mixture_rows(tmp_path, mixture({"read": 1}), 1, False)
 
 
+@pytest.mark.slow
 def test_training_runs_stage_after_stage_and_does_not_repeat_a_finished_one(
     data: Path, tmp_path: Path, ray_cluster: None
 ) -> None:

@@ -187,7 +187,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(first, store, endpoint):
     build_raft_examples(path, settings, "resumed", lambda done, total, detail="": seen.append(done))
     # The actor may have been ahead of the interrupt; what it had written counts.
     assert seen == list(range(seen[0], 11)) and seen[0] >= 5
-    assert len(endpoint.asked) == 11 - seen[0]
+    assert len(endpoint.asked) <= 11 - seen[0]  # replies are kept, too
     for side in ("train.parquet", "validation.parquet"):
         resumed, whole = (Path(path, "raft", r, side).read_bytes() for r in ("resumed", "first"))
         assert resumed == whole

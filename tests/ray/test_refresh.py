@@ -76,6 +76,7 @@ def fee(city, euros):
     return Document(document_id=f"fees/{city}.md", title=f"Fees in {city}", text=text)
 
 
+@pytest.mark.slow
 def test_the_whole_cycle(store, config):
     # A model of random weights answers nothing: everything is a tie, which counts half.
     first = refresh(store, config, "support", HOLDOUT)
@@ -109,6 +110,7 @@ def test_the_whole_cycle(store, config):
     assert "support-v2 was promoted" in report and "| feedback | raft | 1 |" in report
 
 
+@pytest.mark.slow
 def test_drift_and_erasure_after_a_deletion(store, config):
     seen = documents_seen(find(store, "adapter", "support-v2"))
     assert {"fees/Hue.md", "fees/Vinh.md"} <= seen and "hr.md" not in seen

@@ -125,4 +125,4 @@ def test_a_killed_shard_costs_its_part_until_it_is_back(ray_cluster, store):
         assert True in seen and seen[-1] is False
         assert found.passages == whole.passages
     finally:
-        ray.serve.delete("shards")
+        ray.serve.shutdown()  # also its HTTP port, which is the default one

@@ -86,6 +86,7 @@ def test_raft_rows_teach_golden_chunks_against_their_own_distractors(
     assert (lessons.source, lessons.kb.version) == ("raft/r", kb.version)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_embedder_is_trained_published_and_taken_up(tiny: str, tmp_path: Path) -> None:
     store = make_store(tmp_path, tiny)

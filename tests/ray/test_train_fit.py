@@ -100,6 +100,7 @@ def test_run_goes_on_after_a_killed_worker(
     assert_same_end(disturbed, undisturbed)
 
 
+@pytest.mark.slow
 def test_three_workers_and_then_one_go_on_where_two_stopped(
     undisturbed: FitResult, base: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_three_workers_and_then_one_go_on_where_two_stopped(
     assert_same_end(finished, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_setting_that_does_not_fit_the_model_is_one_clear_error_and_no_restart(
     base: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ def wait_for(url: str, process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"{url} did not answer within {START_TIMEOUT_S} s")
 
 
+@pytest.mark.slow
 def test_submitted_training_publishes_an_adapter(cluster: Cluster, tmp_path: Path) -> None:
     store, base = str(tmp_path / "store"), save_seq2seq(tmp_path / "t5")
     publish_toy_run(store, "run-1", range(16), range(4), kb_version=2)

@@ -16,6 +16,7 @@ from train.reranker import check_base, from_questions, train_reranker
 from train.reranker_config import RerankerConfig
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_reranker_is_trained_published_and_searched_with(tmp_path: Path) -> None:
     store, kb = make_store(tmp_path / "store")

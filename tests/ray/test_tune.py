@@ -48,6 +48,7 @@ def places_freed(ray_cluster: None) -> Iterator[None]:
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("places_freed")
 def test_a_search_finds_the_best_of_its_trials_and_trains_none_twice(
     store: str, tmp_path: Path

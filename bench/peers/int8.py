@@ -1,14 +1,13 @@
-"""The int8 back ends of sentence-transformers, made from MiniLM as its own documentation says."""
+"""The int8 back ends of sentence-transformers, made from MiniLM as its own documentation says.
+
+What they import is theirs alone: a release of one of them may not know that of Transformers.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-from datasets import Dataset
-from optimum.intel.openvino import OVConfig, OVQuantizationConfig, OVQuantizer
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.backend import export_dynamic_quantized_onnx_model
 
 from rayraft.models.embedder_tokenizer import model_folder
 
@@ -18,6 +17,9 @@ KIND = "avx512_vnni" if "avx512_vnni" in Path("/proc/cpuinfo").read_text() else 
 
 def onnx_int8(folder: Path, threads: int, max_tokens: int) -> SentenceTransformer:
     """ONNX Runtime with dynamically quantised weights and activations."""
+    import onnxruntime
+    from sentence_transformers.backend import export_dynamic_quantized_onnx_model
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     given: dict[str, Any] = {"provider": "CPUExecutionProvider", "session_options": options}
@@ -34,6 +36,9 @@ def openvino_int8(
     folder: Path, threads: int, max_tokens: int, texts: Sequence[str]
 ) -> SentenceTransformer:
     """OpenVINO, quantised after calibration with these texts."""
+    from datasets import Dataset
+    from optimum.intel.openvino import OVConfig, OVQuantizationConfig, OVQuantizer
+
     given = {"ov_config": {"INFERENCE_NUM_THREADS": threads}}
     exported = _load("openvino", str(model_folder("minilm")), {**given, "export": True})
     exported.save_pretrained(str(folder))

@@ -42,6 +42,8 @@ class MiniCrossEncoder:
         self._reader = reader
         self._score = score
         self._tokenizer = tokenizer
+        self._ends = tokenizer.encode("").ids
+        """[CLS] and [SEP]."""
         self._longest = longest
 
     @classmethod
@@ -78,7 +80,7 @@ class MiniCrossEncoder:
 
     def encode(self, question: str, passages: Sequence[str]) -> list[list[int]]:
         """The token ids of the question with each passage."""
-        begin, end = self._tokenizer.encode("").ids  # [CLS] and [SEP]
+        begin, end = self._ends
         room = self._longest - 3
         asked = self._tokenizer.encode(question, add_special_tokens=False).ids
         asked = asked[: room - LEAST_PASSAGE_TOKENS]

@@ -1,6 +1,7 @@
 """Cross-encoders of Transformers: any sequence classification model of one label."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor
@@ -19,17 +20,16 @@ class AnyCrossEncoder:
         self._max_tokens = max_tokens
 
     @classmethod
-    def load(cls, name: str, dtype: str, max_tokens: int) -> Self:
-        """The model of a folder or of the hub.
+    def load(cls, folder: Path, dtype: str, max_tokens: int) -> Self:
+        """The model in a folder.
 
         Raises:
-            NotFoundError: There is no such model.
-            InputError: It is no cross-encoder with one score.
+            InputError: It is no cross-encoder with one score, or cannot be loaded.
         """
-        base = load_base(name, dtype)
+        base = load_base(str(folder), dtype)
         labels = base.model.config.num_labels
         if not type(base.model).__name__.endswith("ForSequenceClassification") or labels != 1:
-            raise InputError(f"reranker {name!r}: not a sequence classification model of one label")
+            raise InputError(f"reranker {folder}: not a sequence classification model of one label")
         base.model.train(False)
         return cls(base.model, base.tokenizer, max_tokens)
 

@@ -92,7 +92,7 @@ def _load(name: str, dtype: str) -> CrossEncoder:
             raise InputError(f"reranker {name!r}: cannot be loaded: {reason}") from exc
     from rayraft.models.cross_encoder import AnyCrossEncoder  # brings Transformers
 
-    return AnyCrossEncoder.load(name, dtype, MAX_TOKENS)
+    return AnyCrossEncoder.load(folder, dtype, MAX_TOKENS)
 
 
 def _model_type(folder: Path) -> Any:

@@ -41,9 +41,8 @@ def test_so_are_those_of_the_reranker_when_it_scores() -> None:
     assert share_in_pages(model._reader, folder / "model.safetensors") > 0.95
 
 
-def test_so_are_those_of_the_embedder_but_for_its_word_embeddings() -> None:
+def test_so_are_those_of_the_embedder() -> None:
     folder = model_folder("minilm")
     reader = load_reader(folder, torch.float32)
-    words = reader._words[0].weight
     assert share_in_pages(reader, folder / "model.safetensors") > 0.45
-    assert share_in_pages(reader._words[0], folder / "model.safetensors") > 0.5 and words.is_leaf
+    assert share_in_pages(reader._words[0], folder / "model.safetensors") > 0.5

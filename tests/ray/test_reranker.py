@@ -14,6 +14,7 @@ from rayraft.mini.configuration import MiniRerankerConfig
 from rayraft.mini.initial import initial_model
 from rayraft.mini.reranking import MiniForSequenceClassification
 from rayraft.mini.tokenizer import build_pair_tokenizer
+from rayraft.models.base_files import base_folder
 from rayraft.models.cross_encoder import AnyCrossEncoder
 from rayraft.models.reranker import MAX_TOKENS, Reranker
 
@@ -52,7 +53,7 @@ def test_scores_are_those_of_each_pair_alone_in_any_batch(folder: Path) -> None:
 @pytest.mark.parametrize("shipped", [True, False])
 def test_scores_are_those_of_transformers(folder: Path, shipped: bool) -> None:
     name = "mini-reranker" if shipped else str(folder)
-    theirs = AnyCrossEncoder.load(name, "float32", MAX_TOKENS)
+    theirs = AnyCrossEncoder.load(base_folder(name), "float32", MAX_TOKENS)
     expected = theirs.scores(theirs.encode(QUESTION, PASSAGES)).numpy()
     assert Reranker.load(name, dtype="float32").score(QUESTION, PASSAGES) == pytest.approx(
         expected, abs=1e-4

@@ -1,10 +1,10 @@
 """Bulk embedding: ours, committed to a store, against sentence-transformers, the same weights.
 
 Both get the same texts and cut them to the same number of tokens; tokenising is part of the work,
-and of ours so is the commit. The peers are its default (fp32), its bf16, and where what they need
-is installed its int8 back ends by ONNX Runtime and OpenVINO. The vectors of the float ones must
-agree with ours (cosine at least 0.99 everywhere) or nothing is reported; int8's agreement is
-reported.
+and of ours so is the commit. The peers are its default (fp32), its bf16, and with `PEER_PYTHON`
+(`bench/peers/int8.py`) its int8 back ends by ONNX Runtime and OpenVINO. The vectors of the float
+ones must agree with ours (cosine at least 0.99 everywhere) or nothing is reported; int8's agreement
+is reported.
 
 Without `CORPUS=<file of id, title, text>` and `DOCUMENTS=<number>` it is the example corpus.
 """
@@ -13,7 +13,8 @@ import functools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sentence_transformers import SentenceTransformer
 
 from bench.corpus import example_chunks
 from bench.harness import FULL, in_turn, report
-from bench.peers.int8 import onnx_int8, openvino_int8
+from bench.peers.int8 import BACK_ENDS, Apart
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.schema import chunk_row_table, embedded_text, vector_array
 from rayraft.jsonl import read_objects
@@ -35,7 +36,6 @@ from rayraft.records import Chunk, Document
 
 THREADS = 2
 PEER_BATCHES = (32, 128)
-CALIBRATION = 100  # texts that OpenVINO's quantisation looks at
 
 
 def corpus_texts() -> list[str]:
@@ -62,24 +62,33 @@ def embed_and_commit(embedder: Embedder, texts: list[str]) -> None:
         KnowledgeBase.create_or_open(store, embedder.spec).commit(rows)
 
 
-def peers(limit: int, texts: list[str], folder: Path) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
+def float_peers(limit: int) -> Iterator[tuple[str, SentenceTransformer, tuple[int, ...]]]:
     """Name, model and batch sizes."""
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         path = str(model_folder("minilm"))
         peer = SentenceTransformer(path, device="cpu", model_kwargs={"dtype": dtype})
         peer.max_seq_length = limit
         yield name, peer, PEER_BATCHES if name == "fp32" else PEER_BATCHES[:1]
-    few = texts[:: max(1, len(texts) // CALIBRATION)]
-    quantised: dict[str, Callable[[], Any]] = {
-        "ONNX int8": lambda: onnx_int8(folder / "onnx", THREADS, limit),
-        "OpenVINO int8": lambda: openvino_int8(folder / "ov", THREADS, limit, few),
-    }
-    for name, make in quantised.items():
+
+
+@contextmanager
+def int8_peers(limit: int, texts: list[str], folder: Path) -> Iterator[dict[str, Apart]]:
+    """Those that the interpreter `PEER_PYTHON` can make."""
+    work = {"texts": texts, "model": str(model_folder("minilm")), "threads": THREADS}
+    work |= {"max_tokens": limit, "batch_size": PEER_BATCHES[0]}
+    python, made = os.environ.get("PEER_PYTHON"), {}
+    for number, name in enumerate(BACK_ENDS):
         try:
-            yield name, make(), PEER_BATCHES[:1]
-        except Exception as exc:
-            # Not installed, or one that does not fit the others: the rest is worth having.
+            if python is None:
+                raise RuntimeError("PEER_PYTHON names no interpreter")
+            made[name] = Apart(name, python, folder / str(number), work)
+        except RuntimeError as exc:
             print(f"{name}: left out: {' '.join(str(exc).split())[:200]}", flush=True)
+    try:
+        yield made
+    finally:
+        for peer in made.values():
+            peer.close()
 
 
 def matmul_peak(dtype: torch.dtype) -> float:
@@ -109,16 +118,25 @@ def main() -> None:
         )
     }
     made, cosines = ours.embed(texts), {}
-    with tempfile.TemporaryDirectory() as name:
-        for back_end, peer, sizes in peers(limit, texts, Path(name)):
-            vectors = np.asarray(peer.encode(texts, normalize_embeddings=True), dtype=np.float32)
-            cosines[back_end] = round(float((made * vectors).sum(1).min()), 4)
-            for size in sizes:
-                runs[f"sentence-transformers {back_end}, batch {size}"] = functools.partial(
-                    peer.encode, texts, batch_size=size, normalize_embeddings=True
-                )
-        if min(cosines["fp32"], cosines["bf16"]) < 0.99:
-            raise SystemExit(f"the vectors differ: {cosines}")
+
+    def agreement(vectors: Any) -> float:
+        return round(float((made * np.asarray(vectors, dtype=np.float32)).sum(1).min()), 4)
+
+    for back_end, peer, sizes in float_peers(limit):
+        cosines[back_end] = agreement(peer.encode(texts, normalize_embeddings=True))
+        for size in sizes:
+            runs[f"sentence-transformers {back_end}, batch {size}"] = functools.partial(
+                peer.encode, texts, batch_size=size, normalize_embeddings=True
+            )
+    if min(cosines["fp32"], cosines["bf16"]) < 0.99:
+        raise SystemExit(f"the vectors differ: {cosines}")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        int8_peers(limit, texts, Path(name)) as quantised,
+    ):
+        for back_end, other in quantised.items():
+            cosines[back_end] = agreement(np.load(other.vectors_file))
+            runs[f"sentence-transformers {back_end}, batch {PEER_BATCHES[0]}"] = other.encode
         seconds = in_turn(runs, rounds=5 if FULL else 3)
     best = min(next(iter(seconds.values())))
     report(

@@ -3,8 +3,11 @@
 `DATA=<folder>` holds sets as `<set>/corpus.jsonl` (id, title, text) and `<set>/queries.dev.jsonl`;
 `STORES=<folder>` keeps their knowledge bases from run to run. Without DATA the example corpus is
 the only set. All contenders rank the same documents; a document stands where its best chunk does.
+`SETS=<names with commas between>` takes some of the sets, `DOCUMENTS=<number>` so many documents of
+each that has no knowledge base yet, all gold ones among them; the result file keeps the other sets.
 """
 
+import json
 import os
 import random
 import sys
@@ -21,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.corpus import CORPUS, example_questions
-from bench.harness import FULL, machine, write_result
+from bench.harness import FULL, RESULTS, machine, write_result
 from data_pipelines.config import ChunkingConfig, RetrievalConfig
 from data_pipelines.ingest import ingest_documents
 from data_pipelines.kb import KnowledgeBase
@@ -55,7 +58,7 @@ def questions_of(name: str) -> list[Question]:
 
 
 def documents_of(name: str, questions: Sequence[Question]) -> list[Document]:
-    """All documents of a set, or at the small size the gold ones and a sample of the others."""
+    """Documents of a set: the gold ones and a sample of the others, at the full size all."""
     if name == "example":
         files, _ = find_files([str(CORPUS / "documents")])
         found = [d for file in files for d in read_file(file)]
@@ -68,7 +71,8 @@ def documents_of(name: str, questions: Sequence[Question]) -> list[Document]:
     gold = {i for question in questions for i in question.gold_ids}
     random.Random(0).shuffle(documents)
     documents.sort(key=lambda document: document.document_id not in gold)  # stable: gold first
-    return documents if FULL else documents[: max(SAMPLE, len(gold))]
+    wanted = int(os.environ.get("DOCUMENTS", len(documents) if FULL else SAMPLE))
+    return documents[: max(wanted, len(gold))]
 
 
 def knowledge_base(name: str, questions: Sequence[Question], folder: Path) -> KnowledgeBase:
@@ -191,31 +195,32 @@ def show(name: str, count: int, record: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Runs the bench."""
-    names = (
-        [n for n in SETS if (Path(os.environ["DATA"]) / n).is_dir()] if "DATA" in os.environ else []
-    )
-    records = {}
+    names = os.environ.get("SETS", ",".join(SETS)).split(",")
+    if "DATA" not in os.environ:
+        names = ["example"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.environ.get("STORES", temporary))
-        for name in names or ["example"]:
+        for name in names:
+            if name != "example" and not (Path(os.environ["DATA"]) / name).is_dir():
+                continue
             questions = questions_of(name)
             kb = knowledge_base(name, questions, folder)
             print(f"{name}: {kb.count_chunks()} chunks", file=sys.stderr)
             record = compared(measured(rankings(kb, questions), questions))
             show(name, len(questions), record)
             about = {"questions": len(questions), "documents": len(kb.document_hashes())}
-            records[name] = about | {"scores": record}
-            write(records)  # a run that is cut short keeps the sets that it finished
+            write(name, about | {"scores": record, "machine": machine()})
 
 
-def write(records: Mapping[str, Any]) -> None:
-    """The result file."""
+def write(name: str, record: Mapping[str, Any]) -> None:
+    """The result file, with this set in it beside those of other runs."""
+    path = RESULTS / "retrieval_quality.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["sets"] if path.is_file() else {}
     packages = ["pylance", "faiss-cpu", "bm25s", "torch"]
     result = {
         "name": "retrieval_quality",
         "work": f"dev questions, {RERANK} reranked of {DEPTH} from each search",
-        "sets": records,
-        "machine": machine(),
+        "sets": before | {name: record},
         "versions": {package: version(package) for package in packages},
         "command": f"{'SIZE=full ' if FULL else ''}DATA=... make bench NAME=retrieval_quality",
     }

@@ -10,6 +10,7 @@ from data_pipelines.ingest import delete_document
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_versions import Compacted, holding, purge
 from data_pipelines.lineage import tainted
+from data_pipelines.raft_staging import discard_unfinished
 from data_pipelines.source_state import SourceState
 
 
@@ -32,6 +33,7 @@ class Forgotten:
 def forget(store: str, document_id: str, purge_versions: bool = False) -> Forgotten:
     """Deletes a document, and with `purge_versions` every old version and index of one, too.
 
+    With those go the rows and replies of unfinished RAFT runs, which quote documents.
     A document that is deleted already may be named again: its old versions can still be purged.
 
     Raises:
@@ -48,6 +50,7 @@ def forget(store: str, document_id: str, purge_versions: bool = False) -> Forgot
     compacted = purge(store) if purge_versions else None
     if purge_versions:
         delete_snapshots(store)  # they hold texts and vectors of old versions
+        discard_unfinished(store)
     return Forgotten(
         document_id=document_id,
         kb_version=KnowledgeBase.open(store).version,

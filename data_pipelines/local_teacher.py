@@ -1,7 +1,9 @@
 """A teacher that is any text model in the process, the shipped one included; no network.
 
 Answer spans are chosen first, a question is written for each, and a question is kept only if the
-same model, reading the chunk, answers it with the intended span (round trip).
+same model, reading the chunk, answers it with the intended span (round trip). While questions are
+missing, spans whose question failed are asked about once more, with a question that begins with the
+next likely word: over-generation before the filter (Heilman and Smith, NAACL 2010).
 """
 
 from collections import Counter
@@ -43,9 +45,9 @@ class Writer(Protocol):
     base_digest: str
 
     def generate(
-        self, prompts: Sequence[list[Message]], *, max_new_tokens: int
+        self, prompts: Sequence[list[Message]], *, max_new_tokens: int, alternative: int = 0
     ) -> Sequence["Generated"]:
-        """One output a prompt, in order."""
+        """One output a prompt, in order; `alternative` as `rayraft.writing.Row` has it."""
         ...
 
 
@@ -107,9 +109,16 @@ class LocalTeacher:
         if not spans:
             result.dropped["no_answer_span"] += 1
             return result
-        asked = self._ask(request, spans, result.dropped)
-        kept = self._round_trip(request, asked, result.dropped)
-        kept = self._without_leaks(kept, result.dropped)
+        kept: list[tuple[str, AnswerSpan]] = []
+        seen: set[str] = set()
+        for number in range(self._config.questions_per_span):
+            passed = {span for _, span in kept}
+            left = [span for span in spans if span not in passed]
+            if len(kept) >= request.count or not left:
+                break
+            asked = self._ask(request, left, number, seen, result.dropped)
+            read = self._round_trip(request, asked, result.dropped)
+            kept += self._without_leaks(read, result.dropped)
         for question, span in kept[: request.count]:
             quote = quote_around(
                 request.text, span.sentence, span.span, self._config.max_quote_chars
@@ -120,20 +129,27 @@ class LocalTeacher:
         return result
 
     def _ask(
-        self, request: TeacherRequest, spans: Sequence[AnswerSpan], dropped: Counter[str]
+        self,
+        request: TeacherRequest,
+        spans: Sequence[AnswerSpan],
+        alternative: int,
+        seen: set[str],
+        dropped: Counter[str],
     ) -> list[tuple[str, AnswerSpan]]:
+        """Questions without a fault that are not among the `seen` ones, to which they are added."""
         prompts = [question_messages(request.title, request.text, span.text) for span in spans]
-        asked: dict[str, tuple[str, AnswerSpan]] = {}
-        for output, span in zip(self._generate(prompts), spans, strict=True):
+        asked = []
+        for output, span in zip(self._generate(prompts, alternative), spans, strict=True):
             question = clean_question(output)
             fault = question_fault(question, span.text)
-            if fault is None and normalise_answer(question) in asked:
+            if fault is None and normalise_answer(question) in seen:
                 fault = "duplicate_question"
             if fault is not None:
                 dropped[fault] += 1
             else:
-                asked[normalise_answer(question)] = (question, span)
-        return list(asked.values())
+                seen.add(normalise_answer(question))
+                asked.append((question, span))
+        return asked
 
     def _round_trip(
         self,
@@ -172,6 +188,8 @@ class LocalTeacher:
                 kept.append((question, span))
         return kept
 
-    def _generate(self, prompts: Sequence[list[Message]]) -> list[str]:
-        limit = self._config.max_new_tokens
-        return [output.text for output in self._model.generate(prompts, max_new_tokens=limit)]
+    def _generate(self, prompts: Sequence[list[Message]], alternative: int = 0) -> list[str]:
+        made = self._model.generate(
+            prompts, max_new_tokens=self._config.max_new_tokens, alternative=alternative
+        )
+        return [output.text for output in made]

@@ -2,8 +2,9 @@
 
 Adapters whose training saw a deleted document (golden or distractor, in any ancestor) are retired:
 a champion among them is first replaced by one that is trained anew without those examples. RAFT
-runs, evaluations, feedback and training checkpoints with their text are deleted. Older versions of
-the knowledge base keep the text until they are removed.
+runs, evaluations, feedback and training checkpoints with their text are deleted, and all that
+unfinished RAFT runs have written. Older versions of the knowledge base keep the text until they are
+removed.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,6 +20,7 @@ from data_pipelines.feedback import forget_documents
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.lineage import documents_in, tainted
 from data_pipelines.progress import Advance, no_progress
+from data_pipelines.raft_staging import discard_unfinished
 from data_pipelines.stores import open_filesystem
 from rayraft.records import Question
 from train.eval_reading import read_eval_rows
@@ -81,6 +83,7 @@ def erase_deleted(
         NothingToLearn: No example is left to train the champion's successor on.
     """
     kb = KnowledgeBase.open(store)
+    discard_unfinished(store)  # quotes of documents, in no manifest: which ones is not known
     gone = _learned_from(store) - kb.document_hashes().keys()
     if not gone:
         return Erased([], kb_version=kb.version)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
@@ -142,6 +143,29 @@ class RowWatch(StoppingCriteria):
     def _hand_out(row: Row, text: str) -> None:
         if text and row.on_text is not None:
             row.on_text(text)
+
+
+class Beginnings(LogitsProcessor):
+    """Each row begins with the token of its rank (`Row.alternative`); what follows is left alone.
+
+    Args:
+        ranks: Of each row, 0 for the likeliest token.
+        start: Tokens before the outputs' first ones.
+    """
+
+    def __init__(self, ranks: list[int], start: int) -> None:
+        self._ranks = torch.tensor(ranks)[:, None]
+        self._start = start
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """The scores float [rows, vocabulary], at the first step of that token alone."""
+        if input_ids.shape[1] != self._start:
+            return scores
+        ranks = self._ranks.to(scores.device)
+        likeliest = scores.topk(int(ranks.max()) + 1).indices
+        chosen = likeliest.gather(1, ranks)
+        alone = torch.full_like(scores, -torch.inf).scatter(1, chosen, scores.gather(1, chosen))
+        return cast(torch.FloatTensor, alone)
 
 
 class Confidence(LogitsProcessor):

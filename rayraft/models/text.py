@@ -1,6 +1,6 @@
 """The text model: prompts in, text out, with any of the loaded adapters. Greedy, so repeatable."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,20 @@ from rayraft.mini.span_reading import Reading, span_reader
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import BaseModel, load_base
 from rayraft.models.base_files import base_digest
-from rayraft.models.batching import length_batches
+from rayraft.models.batching import lane_batches
 from rayraft.models.codec import Codec
 from rayraft.models.combined import Draft, Reader, combine_drafts, split_reasoning
 from rayraft.models.decoding import Decoding
 from rayraft.models.dtypes import AUTO, choose_device
 from rayraft.models.encoding import encode_apart
-from rayraft.models.generation import Confidence, Generated, RowWatch, greedy_settings, whole_output
+from rayraft.models.generation import (
+    Beginnings,
+    Confidence,
+    Generated,
+    RowWatch,
+    greedy_settings,
+    whole_output,
+)
 from rayraft.models.row_batch import RowBatch, can_continue
 from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
@@ -99,14 +106,17 @@ class TextModel:
         *,
         adapter: str | None = None,
         max_new_tokens: int = 96,
+        alternative: int = 0,
     ) -> list[Generated]:
-        """One output a prompt, in order.
+        """One output a prompt, in order; `alternative` is that of `Row`.
 
         Raises:
             NotFoundError: The adapter is not loaded.
             InputError: A prompt and its output are longer than the model's context.
         """
-        return self.generate_rows([Row(p, max_new_tokens, adapter=adapter) for p in prompts])
+        return self.generate_rows(
+            [Row(p, max_new_tokens, adapter=adapter, alternative=alternative) for p in prompts]
+        )
 
     def shares_batches(self, adapter: str | None) -> bool:
         """Whether rows of this adapter share forward passes with those of others.
@@ -134,7 +144,8 @@ class TextModel:
                 said = (reading.tokens, reading.mean_logprob)
                 outputs[n] = whole_output(self._codec, row, ids, *said)
         written_out = [n for n in range(len(rows)) if n not in outputs]
-        for numbers in self._batches(rows, rendered, written_out):
+        lanes = {n: self._lane(rows[n]) for n in written_out}
+        for numbers in lane_batches(list(map(len, rendered)), lanes, BATCH_TOKENS):
             prompts, heard = [rendered[n] for n in numbers], Confidence()
             with self._turns, torch.inference_mode():
                 tokens = self._write([rows[n] for n in numbers], prompts, heard)
@@ -175,9 +186,9 @@ class TextModel:
         """
         wanted = wanted or always
         rows = [Row(v.messages, max_new_tokens, None, wanted, v.adapter) for v in views]
+        reader = Reader(self._begin, lambda one: self._pass_on([one]), self._codec.end_ids)
         with self._turns, torch.inference_mode():
             drafts = [self._draft(view, row) for view, row in zip(views, rows, strict=True)]
-            reader = Reader(self._begin, self._take_turn, self._codec.end_ids)
             tokens = combine_drafts(drafts, combine, reader, max_new_tokens)
         read = sum(len(draft.prompt) for draft in drafts)
         written = sum(len(draft.tokens) for draft in drafts)
@@ -195,27 +206,14 @@ class TextModel:
     def _begin(self, draft: Draft) -> Decoding:
         return Decoding(self._model, draft.prompt, draft.tokens[: draft.reasoning])
 
-    def _take_turn(self, adapter: str | None) -> None:
-        """Between two steps: others go first, then `adapter` answers."""
-        self._pass_on([adapter])
-
     def _pass_on(self, adapters: Sequence[str | None]) -> None:
         """Between two steps: others go first, then each row is answered by its adapter."""
         self._turns.pass_on()
         self._adapters.use_rows(adapters)
 
-    def _batches(
-        self, rows: Sequence[Row], rendered: Sequence[list[int]], wanted: Sequence[int]
-    ) -> Iterator[list[int]]:
-        """Of the wanted rows, the numbers of those that share forward passes."""
-        lanes: dict[str | None, list[int]] = {}
-        for number in wanted:
-            adapter = rows[number].adapter
-            lane = None if self._adapters.shares(adapter) else adapter
-            lanes.setdefault(lane, []).append(number)
-        for numbers in lanes.values():
-            for batch in length_batches([len(rendered[n]) for n in numbers], BATCH_TOKENS):
-                yield [numbers[place] for place in batch]
+    def _lane(self, row: Row) -> str | None:
+        """Rows of one lane share forward passes."""
+        return None if self._adapters.shares(row.adapter) else row.adapter
 
     def _read(self, row: Row, ids: list[int]) -> Reading | None:
         """The output of a row that this model reads by spans; None if it has to be written."""
@@ -238,13 +236,14 @@ class TextModel:
             )
         self._adapters.use_rows(adapters)
         longest = max(row.max_new_tokens for row in rows)
+        others = any(row.alternative for row in rows)
+        begun = [Beginnings([row.alternative for row in rows], start)] if others else []
+        drafts = self._draft_tokens if len(rows) == 1 and not others else None
         sequences = self._model.generate(
             **inputs,
-            generation_config=greedy_settings(
-                self._codec, longest, self._draft_tokens if len(rows) == 1 else None
-            ),
+            generation_config=greedy_settings(self._codec, longest, drafts),
             stopping_criteria=StoppingCriteriaList([watch]),
-            logits_processor=LogitsProcessorList([heard] if heard else []),
+            logits_processor=LogitsProcessorList([*([heard] if heard else []), *begun]),
         )
         watch.see(sequences)
         return watch.finish()

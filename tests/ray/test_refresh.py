@@ -14,6 +14,7 @@ from data_pipelines.ingest import delete_document, ingest_documents
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.lineage import documents_seen
 from data_pipelines.raft_reading import read_run
+from data_pipelines.raft_staging import Staging
 from rayraft.cli import build_app
 from rayraft.config import load
 from rayraft.feedback import Feedback
@@ -125,6 +126,9 @@ def test_drift_and_erasure_after_a_deletion(store, config):
     shown = CliRunner().invoke(build_app(), ["drift", "--store", store])
     assert shown.exit_code == 0 and "refresh --erase" in shown.stdout
 
+    killed = Staging(store, "killed")
+    killed.add({"chunk_id": "fees/Vinh.md#0", "quote": "25 euros"})
+    killed.flush()
     erased = erase_deleted(store, config, "support", HOLDOUT)
     assert erased.documents == ["fees/Vinh.md"]
     assert set(erased.adapters) == {"support-v1", "support-v2"}

@@ -16,6 +16,7 @@ from data_pipelines.forget import forget
 from data_pipelines.ingest import delete_document, ingest_documents
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.raft_reading import SPLITS
+from data_pipelines.raft_staging import Staging
 from rayraft.cli import build_app
 from rayraft.errors import InputError, NotFoundError
 from rayraft.manifests import Manifest
@@ -128,11 +129,14 @@ def test_a_purged_document_is_in_no_file_of_the_knowledge_base(store: str):
     with pytest.raises(InputError, match=r"old .version 3"):
         forget(store, "b", purge_versions=True)
     kb_versions.untag(store, "old")
+    staged = Staging(store, "killed")
+    staged.add({"chunk_id": "b#0", "quote": "quetzal"})
+    staged.flush()
     done = forget(store, "b", purge_versions=True)  # deleted already: its versions go
 
     assert (done.versions, done.adapters, done.runs) == ([], [], [])
     assert done.compacted and done.compacted.kept == [done.kb_version]
-    for path in (Path(store) / "kb").rglob("*"):
+    for path in Path(store).rglob("*"):
         data = path.read_bytes() if path.is_file() else b""
         assert b"quetzal" not in data and b"zebrafinch" not in data, path
     kb.checkout_latest()

@@ -71,18 +71,22 @@ class ScriptedModel:
     """Writes a question that tells its answer by a code word, and reads it back.
 
     `faulty` maps an answer to what the model writes instead, `misread` to what it reads back;
-    answers that it `knows` it tells without a document.
+    answers that it `knows` it tells without a document. From the alternative `learns` on it has no
+    faults.
     """
 
     base_digest = "scripted"
 
-    def __init__(self, faulty=None, misread=None, knows=()):
+    def __init__(self, faulty=None, misread=None, knows=(), learns=None):
         self.faulty, self.misread, self.knows = faulty or {}, misread or {}, knows
+        self.learns = learns
         self.answers = {}
         self.batches = []
 
-    def generate(self, prompts, *, max_new_tokens):
+    def generate(self, prompts, *, max_new_tokens, alternative=0):
         self.batches.append(len(prompts))
+        if alternative == self.learns:
+            self.faulty = self.misread = {}
         return [Output(self._one(messages[-1]["content"])) for messages in prompts]
 
     def _one(self, content):
@@ -121,7 +125,7 @@ def test_drops_are_counted_by_reason_and_nothing_is_lost():
         faulty={first: "What?", second: f"Who says {second} in Hanoi?"},
         misread={third: "", fourth: "quite another thing"},
     )
-    config = TeacherConfig(candidates_per_question=1)
+    config = TeacherConfig(candidates_per_question=1, questions_per_span=1)
     (result,) = LocalTeacher(model, config).write([request(count=8)])
     assert [w.answer for w in result.written] == others
     assert result.dropped == {
@@ -130,6 +134,18 @@ def test_drops_are_counted_by_reason_and_nothing_is_lost():
         "round_trip_abstained": 1,
         "round_trip_differs": 1,
     }
+
+
+def test_spans_whose_question_failed_are_asked_about_again():
+    first = LocalTeacher(ScriptedModel(), TeacherConfig()).write([request()])[0].written[0].answer
+    config = TeacherConfig(candidates_per_question=1, questions_per_span=2)
+    faults = {"misread": {first: "another"}, "learns": 1}
+    (result,) = LocalTeacher(ScriptedModel(**faults), config).write([request(count=3)])
+    assert len(result.written) == 3 and result.written[-1].answer == first
+    assert result.dropped == {"round_trip_differs": 1}
+    faults["learns"] = 2  # which comes too late
+    (result,) = LocalTeacher(ScriptedModel(**faults), config).write([request(count=3)])
+    assert len(result.written) == 2 and result.dropped == {"round_trip_differs": 2}
 
 
 def test_a_question_that_the_teacher_answers_by_heart_is_left_out():
@@ -155,7 +171,7 @@ def test_the_same_question_is_written_once_per_chunk():
 
     model = Stubborn()
     model.answers["what is said here?"] = "x"
-    config = TeacherConfig(candidates_per_question=2, min_round_trip_f1=0)
+    config = TeacherConfig(candidates_per_question=2, questions_per_span=1, min_round_trip_f1=0)
     (result,) = LocalTeacher(model, config).write([request(count=2)])
     assert len(result.written) == 1
     assert result.dropped == {"duplicate_question": 3}

@@ -1,14 +1,14 @@
 """Spans of a chunk that are worth asking about, chosen without a language model.
 
 Four patterns, the more telling first: quoted terms, dates, numbers with their unit, and
-capitalised names; what is left between stop words and punctuation is a phrase (or a lone word,
-the least wanted). The choice is seeded by `(seed, chunk_id)` and spread over sentences: each
-sentence gives one span before any gives a second.
+capitalised names; what is left between stop words and punctuation is a phrase. A lone word, often a
+verb, is taken where a chunk has nothing else. The choice is seeded by `(seed, chunk_id)` and spread
+over sentences: each sentence gives one span before any gives a second.
 """
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rayraft.metrics import normalise_answer
@@ -54,7 +54,7 @@ _STOP_TEXT = """
     you your
 """
 _STOP_WORDS = frozenset(_STOP_TEXT.split())
-_WEIGHTS = {"quoted": 2.0, "date": 3.0, "number": 3.0, "name": 3.0, "phrase": 1.0, "word": 0.4}
+_WEIGHTS = {"quoted": 2.0, "date": 3.0, "number": 3.0, "name": 3.0, "phrase": 1.0, "word": 1.0}
 _MIN_SENTENCE_WORDS = 5
 """Shorter ones are headings and labels: they hold no statement to ask about."""
 _MAX_WORDS = 6
@@ -75,7 +75,8 @@ class AnswerSpan:
 def choose_answer_spans(text: str, count: int, seed: int, chunk_id: str) -> list[AnswerSpan]:
     """At most `count` different answer spans of `text`, the same for the same seed and chunk."""
     rng = random.Random(digest(["answer spans", seed, chunk_id]))
-    queues = []
+    told: list[list[_Keyed]] = []
+    words: list[list[_Keyed]] = []
     for sentence in split_sentences(text):
         # A race of exponential clocks: order by weighted sampling without replacement
         # (Efraimidis and Spirakis 2006), one draw a candidate.
@@ -83,16 +84,24 @@ def choose_answer_spans(text: str, count: int, seed: int, chunk_id: str) -> list
             (rng.expovariate(_WEIGHTS[candidate.kind]), candidate)
             for candidate in sentence_candidates(text, sentence)
         ]
-        if keyed:
-            queues.append(sorted(keyed, key=lambda pair: pair[0]))
-    queues.sort(key=lambda queue: queue[0][0])
+        told.append([each for each in keyed if each[1].kind != "word"])
+        words.append([each for each in keyed if each[1].kind == "word"])
     chosen: dict[str, AnswerSpan] = {}
-    for turn in range(max(map(len, queues), default=0)):
-        for queue in queues:
-            if turn < len(queue) and len(chosen) < count:
-                candidate = queue[turn][1]
-                chosen.setdefault(normalise_answer(candidate.text), candidate)
+    for candidate in [*_in_turns(told), *_in_turns(words)]:
+        if len(chosen) < count:
+            chosen.setdefault(normalise_answer(candidate.text), candidate)
     return list(chosen.values())
+
+
+_Keyed = tuple[float, AnswerSpan]
+
+
+def _in_turns(sentences: Sequence[Sequence[_Keyed]]) -> Iterator[AnswerSpan]:
+    """The first of each sentence, then the second of each, and so on; both by their keys."""
+    queues = [sorted(each, key=lambda pair: pair[0]) for each in sentences if each]
+    queues.sort(key=lambda queue: queue[0][0])
+    for turn in range(max(map(len, queues), default=0)):
+        yield from (queue[turn][1] for queue in queues if turn < len(queue))
 
 
 def sentence_candidates(text: str, sentence: Span) -> list[AnswerSpan]:
@@ -156,12 +165,19 @@ def _phrases(text: str, sentence: Span) -> Iterator[Span]:
     run: list[Span] = []
     for word in [*_WORD.finditer(text, sentence.start, sentence.end), None]:
         broken = word is None or (run and text[run[-1].end : word.start()].strip())
-        stops = word is not None and word.group().lower() in _STOP_WORDS
+        stops = word is not None and (
+            word.group().lower() in _STOP_WORDS or _is_clitic(text, Span(*word.span()))
+        )
         if run and (broken or stops):
             yield from _phrase(text, run)
             run = []
         if word is not None and not stops:
             run.append(Span(*word.span()))
+
+
+def _is_clitic(text: str, word: Span) -> bool:
+    """The s of a possessive whose name is taken."""
+    return word.end - word.start == 1 and text[: word.start].endswith(("'", "\u2019"))
 
 
 def _phrase(text: str, run: list[Span]) -> Iterator[Span]:

@@ -1,6 +1,7 @@
 """What is wrong with a written question, without asking a model."""
 
 import re
+from itertools import pairwise
 
 from rayraft.metrics import normalise_answer
 from rayraft.sentences import Span
@@ -15,6 +16,8 @@ _QUESTION_WORD = re.compile(
 # Uncased models write word pieces with spaces between: "britain ' s", "u . s . , 5 %".
 _CLITIC = re.compile(r"(?<=\w) (['\u2019]) (s|t|d|m|re|ve|ll)\b", re.IGNORECASE)
 _SPACED = re.compile(r" ([,;:%)])")
+_WORDS = re.compile(r"[^\W_]+")
+_SHORT = 4  # "of the", "in which"
 _STUTTER = re.compile(r"\b(\w+(?:\W+\w+){0,3})\W+\1\b", re.IGNORECASE)
 
 
@@ -34,11 +37,20 @@ def question_fault(question: str, answer: str) -> str | None:
         return "question_too_short" if len(words) < MIN_WORDS else "question_too_long"
     if not _QUESTION_WORD.search(question):
         return "no_question_word"
-    if _STUTTER.search(question):
+    if "##" in question:
+        return "question_has_markers"
+    if _STUTTER.search(question) or _says_twice(question):
         return "question_stutters"
     if holds_answer(question, answer):
         return "question_holds_answer"
     return None
+
+
+def _says_twice(question: str) -> bool:
+    """Whether two words in a row come again, one of them longer than those that often do."""
+    words = _WORDS.findall(question.lower())
+    pairs = [pair for pair in pairwise(words) if max(map(len, pair)) > _SHORT]
+    return len(set(pairs)) < len(pairs)
 
 
 def holds_answer(text: str, answer: str) -> bool:

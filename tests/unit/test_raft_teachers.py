@@ -25,6 +25,9 @@ TEXT = (
         ("The parcel fee in Hanoi?", "no_question_word"),
         ("what is the coldhouse coldhouse fee?", "question_stutters"),
         ("what is the fee of the fee of the desk?", "question_stutters"),
+        ("what is the goodwill desk that the goodwill desk opens?", "question_stutters"),
+        ("what is the name of the desk of the shop?", None),
+        ("when did it ##begin_quote## it opened?", "question_has_markers"),
         ("Who pays 15 Euros in Hanoi?", "question_holds_answer"),
     ],
 )

@@ -53,7 +53,7 @@ class TeacherConfig(Config):
     the teacher writes around verbatim quotes. The shipped model writes none."""
     candidates_per_question: int = Field(default=3, ge=1, le=20)
     """Local: answer spans tried for each question wanted; many fail a check."""
-    questions_per_span: int = Field(default=4, ge=1, le=8)
+    questions_per_span: int = Field(default=6, ge=1, le=8)
     """Local: questions tried for an answer span while some are missing, each begun with another of
     the likeliest words."""
     min_round_trip_f1: float = Field(default=0.6, ge=0, le=1)

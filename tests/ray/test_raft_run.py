@@ -198,6 +198,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(first, store, endpoint):
     assert not list(Path(path, "raft", ".unfinished").iterdir())
 
 
+@pytest.mark.slow
 def test_a_spent_budget_keeps_what_was_written_and_the_next_run_asks_for_the_rest(
     first, store, endpoint
 ):

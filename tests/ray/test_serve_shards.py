@@ -97,6 +97,7 @@ def test_a_slow_shard_is_left_out_and_the_result_says_so(parts, monkeypatch):
     assert shown == {d.document_id for d in DOCUMENTS} - absent
 
 
+@pytest.mark.slow
 def test_a_killed_shard_costs_its_part_until_it_is_back(ray_cluster, store):
     import ray
     import ray.serve

@@ -80,6 +80,7 @@ def test_a_mean_goes_on_from_its_file(tmp_path: Path) -> None:
     assert mean.tensors["w"].tolist() == [4.0, 4.0]
 
 
+@pytest.mark.slow
 def test_one_worker_computes_what_two_do(undisturbed: FitResult, base: str, storage: str) -> None:
     config = settings(base, "workers.count=1", "micro_batch_tokens=4096")
     alone = fit_rows(config, copying_rows(60), RunPlace(storage, "alone"))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from data_pipelines.answer_spans import AnswerSpan, choose_answer_spans
-from data_pipelines.question_checks import clean_question, question_fault
+from data_pipelines.question_checks import clean_question, question_fault, says_twice
 from data_pipelines.reasoning import MAX_TOKENS as REASONING_TOKENS
 from data_pipelines.reasoning import explain_results
 from data_pipelines.teacher_config import TeacherConfig
@@ -142,6 +142,8 @@ class LocalTeacher:
         for output, span in zip(self._generate(prompts, alternative), spans, strict=True):
             question = clean_question(output)
             fault = question_fault(question, span.text)
+            if fault is None and says_twice(question):
+                fault = "question_stutters"
             if fault is None and normalise_answer(question) in seen:
                 fault = "duplicate_question"
             if fault is not None:

@@ -39,15 +39,18 @@ def question_fault(question: str, answer: str) -> str | None:
         return "no_question_word"
     if "##" in question:
         return "question_has_markers"
-    if _STUTTER.search(question) or _says_twice(question):
+    if _STUTTER.search(question):
         return "question_stutters"
     if holds_answer(question, answer):
         return "question_holds_answer"
     return None
 
 
-def _says_twice(question: str) -> bool:
-    """Whether two words in a row come again, one of them longer than those that often do."""
+def says_twice(question: str) -> bool:
+    """Whether two words in a row come again, one of them longer than those that often do.
+
+    Small models write so; in a larger one's question it may be meant.
+    """
     words = _WORDS.findall(question.lower())
     pairs = [pair for pair in pairwise(words) if max(map(len, pair)) > _SHORT]
     return len(set(pairs)) < len(pairs)

@@ -3,7 +3,13 @@ from dataclasses import dataclass
 import pytest
 
 from data_pipelines.local_teacher import LocalTeacher
-from data_pipelines.question_checks import clean_question, find_span, holds_answer, question_fault
+from data_pipelines.question_checks import (
+    clean_question,
+    find_span,
+    holds_answer,
+    question_fault,
+    says_twice,
+)
 from data_pipelines.teacher_config import TeacherConfig
 from data_pipelines.teachers import TeacherRequest
 from rayraft.prompts import completion
@@ -25,8 +31,7 @@ TEXT = (
         ("The parcel fee in Hanoi?", "no_question_word"),
         ("what is the coldhouse coldhouse fee?", "question_stutters"),
         ("what is the fee of the fee of the desk?", "question_stutters"),
-        ("what is the goodwill desk that the goodwill desk opens?", "question_stutters"),
-        ("what is the name of the desk of the shop?", None),
+        ("Is Northern Couriers older than Northern Couriers Hanoi?", None),
         ("when did it ##begin_quote## it opened?", "question_has_markers"),
         ("Who pays 15 Euros in Hanoi?", "question_holds_answer"),
     ],
@@ -137,6 +142,11 @@ def test_drops_are_counted_by_reason_and_nothing_is_lost():
         "round_trip_abstained": 1,
         "round_trip_differs": 1,
     }
+
+
+def test_words_that_come_twice_are_a_fault_where_a_small_model_wrote_them():
+    assert says_twice("what is the goodwill desk that the goodwill desk opens?")
+    assert not says_twice("what is the name of the desk of the shop?")
 
 
 def test_spans_whose_question_failed_are_asked_about_again():

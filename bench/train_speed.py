@@ -2,8 +2,8 @@
 
 Both train the same random model of about 30 million weights on the same rows, prompt and answer as
 RAFT has them, with the loss over answers alone, as many steps of as many rows, the same schedule
-and number format. A peer whose loss over all rows is not within 3 % of ours is left out. Figures are tokens without padding.
-`ROWS` and `ROUNDS` make it shorter.
+and number format. A peer whose loss over all rows is not within 3 % of ours is left out. Figures
+are tokens without padding. `ROWS` and `ROUNDS` make it shorter.
 """
 
 import functools

@@ -9,8 +9,8 @@ from data_pipelines.index_snapshot import delete_snapshots
 from data_pipelines.ingest import delete_document
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_versions import Compacted, holding, purge
+from data_pipelines.leftovers import discard_leftovers
 from data_pipelines.lineage import tainted
-from data_pipelines.raft_staging import discard_unfinished
 from data_pipelines.source_state import SourceState
 
 
@@ -22,6 +22,8 @@ class Forgotten:
     kb_version: int
     compacted: Compacted | None
     """None where old versions were not asked to be deleted."""
+    leftovers: list[str]
+    """Folders of unfinished work and copies that were deleted with them."""
     versions: list[int]
     """Versions that still hold the document."""
     adapters: list[str]
@@ -33,7 +35,7 @@ class Forgotten:
 def forget(store: str, document_id: str, purge_versions: bool = False) -> Forgotten:
     """Deletes a document, and with `purge_versions` every old version and index of one, too.
 
-    With those go the rows and replies of unfinished RAFT runs, which quote documents.
+    With those go unfinished work and comparisons' copies, which hold texts of documents, too.
     A document that is deleted already may be named again: its old versions can still be purged.
 
     Raises:
@@ -47,14 +49,16 @@ def forget(store: str, document_id: str, purge_versions: bool = False) -> Forgot
     state = SourceState(store).load()
     if state.forget([document_id]):
         state.save()
-    compacted = purge(store) if purge_versions else None
+    compacted, leftovers = None, []
     if purge_versions:
+        compacted = purge(store)
         delete_snapshots(store)  # they hold texts and vectors of old versions
-        discard_unfinished(store)
+        leftovers = discard_leftovers(store)
     return Forgotten(
         document_id=document_id,
         kb_version=KnowledgeBase.open(store).version,
         compacted=compacted,
+        leftovers=leftovers,
         versions=holding(store, [document_id]),
         adapters=[ref.artifact_id for ref in tainted(store, "adapter", [document_id])],
         runs=[ref.artifact_id for ref in tainted(store, "raft", [document_id])],

@@ -166,6 +166,8 @@ def _forgotten(done: "Forgotten", store: str) -> str:
     lines = [f"{done.document_id} is not in version {done.kb_version}"]
     if done.compacted:
         lines.append(_compacted(done.compacted))
+    if done.leftovers:
+        lines.append(f"deleted: {', '.join(done.leftovers)}")
     if done.versions:
         first, last = done.versions[0], done.versions[-1]
         lines.append(f"still in {len(done.versions)} old versions, {first} to {last}: --purge")

@@ -76,19 +76,5 @@ class Staging:
             self._filesystem.delete_dir(self._folder)
 
 
-def discard_unfinished(store: str) -> bool:
-    """Deletes what all unfinished RAFT runs have written; says whether there was anything.
-
-    Rows and replies quote documents and stand in no manifest. A run that goes on meanwhile has its
-    rows in memory: it only could not be resumed from those.
-    """
-    filesystem, root = open_filesystem(store)
-    folder = f"{root}/{FOLDER}"
-    if filesystem.get_file_info(folder).type == pafs.FileType.NotFound:
-        return False
-    filesystem.delete_dir(folder)
-    return True
-
-
 _END = '"end"'
 """Last line of a whole file; buckets may show one that is cut off."""

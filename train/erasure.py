@@ -2,9 +2,9 @@
 
 Adapters whose training saw a deleted document (golden or distractor, in any ancestor) are retired:
 a champion among them is first replaced by one that is trained anew without those examples. RAFT
-runs, evaluations, feedback and training checkpoints with their text are deleted, and all that
-unfinished RAFT runs have written. Older versions of the knowledge base keep the text until they are
-removed.
+runs, evaluations, feedback and training checkpoints with their text are deleted, and with them
+unfinished work and comparisons' copies. Older versions of the knowledge base keep the text until
+they are removed.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,9 +18,9 @@ from data_pipelines.champions import withdraw
 from data_pipelines.chunking import document_of
 from data_pipelines.feedback import forget_documents
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.leftovers import discard_leftovers
 from data_pipelines.lineage import documents_in, tainted
 from data_pipelines.progress import Advance, no_progress
-from data_pipelines.raft_staging import discard_unfinished
 from data_pipelines.stores import open_filesystem
 from rayraft.records import Question
 from train.eval_reading import read_eval_rows
@@ -40,6 +40,8 @@ class Erased:
     raft_runs: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
     feedback: int = 0
+    leftovers: list[str] = field(default_factory=list)
+    """Folders of unfinished work and of copies."""
     kb_version: int = 0
     retrained: Refreshed | None = None
 
@@ -48,7 +50,8 @@ class Erased:
         if not self.documents:
             return [
                 f"Nothing to erase: nothing was learned from documents that are not in knowledge "
-                f"base version {self.kb_version}."
+                f"base version {self.kb_version}.",
+                *self._leftover_lines(),
             ]
         report = report_lines(self.retrained) if self.retrained else []
         return [
@@ -59,8 +62,13 @@ class Erased:
             f"- RAFT runs deleted: {_some(self.raft_runs)}",
             f"- evaluations deleted: {_some(self.evaluations)}",
             f"- feedback deleted: {self.feedback}",
+            *self._leftover_lines(),
             "- versions of the knowledge base before the deletion still hold the text",
         ]
+
+    def _leftover_lines(self) -> list[str]:
+        folders = ", ".join(self.leftovers)
+        return [f"- unfinished work and copies deleted: {folders}"] if folders else []
 
 
 class _ForgettingCycle(Cycle):
@@ -83,10 +91,10 @@ def erase_deleted(
         NothingToLearn: No example is left to train the champion's successor on.
     """
     kb = KnowledgeBase.open(store)
-    discard_unfinished(store)  # quotes of documents, in no manifest: which ones is not known
+    leftovers = discard_leftovers(store)  # which documents they hold is written nowhere
     gone = _learned_from(store) - kb.document_hashes().keys()
     if not gone:
-        return Erased([], kb_version=kb.version)
+        return Erased([], leftovers=leftovers, kb_version=kb.version)
     adapters = tainted(store, "adapter", gone)
     role = roles_of(config.train)[0]
     champion = champion_of(store, role, config.train, name)
@@ -104,6 +112,7 @@ def erase_deleted(
         evaluations=_delete_evaluations(store, gone),
         feedback=forget_documents(store, sorted(gone)),
         raft_runs=_delete_all(tainted(store, "raft", gone)),  # last: they tell what was learned
+        leftovers=leftovers,
         kb_version=kb.version,
         retrained=retrained,
     )

@@ -101,23 +101,6 @@ def test_rows_of_one_batch_end_at_their_own_limits(model: TextModel) -> None:
     assert model.generate_rows(rows) == alone
 
 
-@both
-def test_alternatives_begin_with_the_next_likely_tokens_and_go_on_greedily(
-    model: TextModel,
-) -> None:
-    rows = [Row(PROMPTS[0], 6, alternative=n) for n in range(4)]
-    together = model.generate_rows([*rows, Row(PROMPTS[1], 6)])
-    alone = [model.generate([PROMPTS[0]], max_new_tokens=6, alternative=n)[0] for n in range(4)]
-    assert (
-        together[:4] == alone and together[4] == model.generate([PROMPTS[1]], max_new_tokens=6)[0]
-    )
-    firsts = [model.generate([PROMPTS[0]], max_new_tokens=1, alternative=n)[0] for n in range(4)]
-    assert len({first.text for first in firsts}) == 4
-    sure = [first.mean_logprob for first in firsts]
-    assert len(set(sure)) == 1, "of the likeliest token, whichever is chosen"
-    assert all(o.text.startswith(f.text) for o, f in zip(alone, firsts, strict=True))
-
-
 def test_drafts_from_the_source_do_not_change_the_text() -> None:
     model = TextModel.load("mini", device="cpu", dtype="float32")
     passage = Passage(

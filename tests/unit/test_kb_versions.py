@@ -132,9 +132,13 @@ def test_a_purged_document_is_in_no_file_of_the_knowledge_base(store: str):
     staged = Staging(store, "killed")
     staged.add({"chunk_id": "b#0", "quote": "quetzal"})
     staged.flush()
+    copy = Path(store) / "workspaces" / "before-1" / "kb"
+    copy.mkdir(parents=True)
+    (copy / "data.lance").write_bytes(b"quetzal")
     done = forget(store, "b", purge_versions=True)  # deleted already: its versions go
 
     assert (done.versions, done.adapters, done.runs) == ([], [], [])
+    assert done.leftovers == ["raft/.unfinished", "workspaces"]
     assert done.compacted and done.compacted.kept == [done.kb_version]
     for path in Path(store).rglob("*"):
         data = path.read_bytes() if path.is_file() else b""

@@ -13,6 +13,7 @@ import pyarrow.fs as pafs
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.champions import Role, roles_of
+from data_pipelines.leftovers import WORKSPACES
 from data_pipelines.stores import open_filesystem, store_uri, write_file
 from rayraft.errors import InputError
 from rayraft.manifests import check_adapter
@@ -20,7 +21,6 @@ from rayraft.models.base_files import base_digest
 from rayraft.prompts import prompt_digest
 
 MARK = "copied"
-FOLDER = "workspaces"
 
 
 def copy_store(store: str, into: str, name: str, parts: Sequence[str]) -> tuple[str, bool]:
@@ -29,7 +29,7 @@ def copy_store(store: str, into: str, name: str, parts: Sequence[str]) -> tuple[
     Returns:
         Its URI, and whether it was made now.
     """
-    target = f"{store_uri(into)}/{FOLDER}/{name}"
+    target = f"{store_uri(into)}/{WORKSPACES}/{name}"
     source_fs, source_root = open_filesystem(store)
     target_fs, target_root = open_filesystem(target)
     if _exists(target_fs, f"{target_root}/{MARK}"):

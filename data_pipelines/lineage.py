@@ -5,9 +5,10 @@ manifests and published examples; what was deleted in between cannot be told any
 """
 
 import functools
+import json
 from collections.abc import Callable, Iterable, Sequence, Set
 
-from data_pipelines.artifacts import ArtifactRef, find, listing, read_manifest
+from data_pipelines.artifacts import ArtifactRef, find, listing, read_file, read_manifest
 from data_pipelines.filters import readable
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.kb_table import UPDATED_IN
@@ -62,11 +63,33 @@ def _documents(run: ArtifactRef, data_digest: str | None) -> frozenset[str]:
     return frozenset(seen)
 
 
+def documents_sampled(comparison: ArtifactRef) -> set[str]:
+    """Ids of the documents that a comparison's samples ask about or were answered from."""
+    seen: set[str] = set()
+    for sample in json.loads(read_file(comparison, "report.json")).get("samples", []):
+        seen.update(sample.get("gold_ids", []))
+        for given in sample["given"].values():
+            seen.update(given["documents"])
+    return seen
+
+
+_LOOK: dict[str, Callable[[ArtifactRef], Set[str]]] = {
+    "adapter": documents_seen,
+    "raft": documents_in,
+    "comparison": documents_sampled,
+}
+
+
 def tainted(store: str, kind: Kind, document_ids: Iterable[str]) -> dict[ArtifactRef, set[str]]:
-    """The adapters or runs of a store that have seen any of these documents, and which of them."""
+    """The artifacts of a store that have seen any of these documents, and which of them.
+
+    Args:
+        store: Root.
+        kind: `adapter`, `raft` or `comparison`.
+        document_ids: The documents.
+    """
     wanted = set(document_ids)
-    look: Callable[[ArtifactRef], Set[str]] = documents_seen if kind == "adapter" else documents_in
-    found = {ref: wanted & look(ref) for ref in listing(store, kind)}
+    found = {ref: wanted & _LOOK[kind](ref) for ref in listing(store, kind)}
     return {ref: documents for ref, documents in found.items() if documents}
 
 

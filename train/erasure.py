@@ -2,9 +2,9 @@
 
 Adapters whose training saw a deleted document (golden or distractor, in any ancestor) are retired:
 a champion among them is first replaced by one that is trained anew without those examples. RAFT
-runs, evaluations, feedback and training checkpoints with their text are deleted, and with them
-unfinished work and comparisons' copies. Older versions of the knowledge base keep the text until
-they are removed.
+runs, evaluations, comparisons, feedback and training checkpoints with their text are deleted, and
+with them unfinished work and comparisons' copies. Older versions of the knowledge base keep the
+text until they are removed.
 """
 
 from collections.abc import Collection, Sequence
@@ -39,6 +39,7 @@ class Erased:
     adapters: list[str] = field(default_factory=list)
     raft_runs: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
+    comparisons: list[str] = field(default_factory=list)
     feedback: int = 0
     leftovers: list[str] = field(default_factory=list)
     """Folders of unfinished work and of copies."""
@@ -61,6 +62,7 @@ class Erased:
             f"- adapters deleted: {_some(self.adapters)}",
             f"- RAFT runs deleted: {_some(self.raft_runs)}",
             f"- evaluations deleted: {_some(self.evaluations)}",
+            f"- comparisons deleted: {_some(self.comparisons)}",
             f"- feedback deleted: {self.feedback}",
             *self._leftover_lines(),
             "- versions of the knowledge base before the deletion still hold the text",
@@ -110,6 +112,7 @@ def erase_deleted(
         documents=sorted(gone),
         adapters=ids,
         evaluations=_delete_evaluations(store, gone),
+        comparisons=_delete_all(tainted(store, "comparison", gone)),
         feedback=forget_documents(store, sorted(gone)),
         raft_runs=_delete_all(tainted(store, "raft", gone)),  # last: they tell what was learned
         leftovers=leftovers,

@@ -197,6 +197,7 @@ def _samples(rows: Mapping[str, Sequence[ArmRow]], count: int) -> list[dict[str,
             "question": row.question.question,
             "kind": row.question.kind,
             "answers": row.question.answers,
+            "gold_ids": row.question.gold_ids,
             "given": {arm: _given(own[row.question.id]) for arm, own in by_arm.items()},
         }
         for row in mixed[:count]

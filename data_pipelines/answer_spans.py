@@ -75,19 +75,17 @@ class AnswerSpan:
 def choose_answer_spans(text: str, count: int, seed: int, chunk_id: str) -> list[AnswerSpan]:
     """At most `count` different answer spans of `text`, the same for the same seed and chunk."""
     rng = random.Random(digest(["answer spans", seed, chunk_id]))
-    told: list[list[_Keyed]] = []
-    words: list[list[_Keyed]] = []
-    for sentence in split_sentences(text):
-        # A race of exponential clocks: order by weighted sampling without replacement
-        # (Efraimidis and Spirakis 2006), one draw a candidate.
-        keyed = [
+    # A race of exponential clocks: order by weighted sampling without replacement
+    # (Efraimidis and Spirakis 2006), one draw a candidate.
+    sentences = [
+        [
             (rng.expovariate(_WEIGHTS[candidate.kind]), candidate)
             for candidate in sentence_candidates(text, sentence)
         ]
-        told.append([each for each in keyed if each[1].kind != "word"])
-        words.append([each for each in keyed if each[1].kind == "word"])
+        for sentence in split_sentences(text)
+    ]
     chosen: dict[str, AnswerSpan] = {}
-    for candidate in [*_in_turns(told), *_in_turns(words)]:
+    for candidate in [*_in_turns(sentences, words=False), *_in_turns(sentences, words=True)]:
         if len(chosen) < count:
             chosen.setdefault(normalise_answer(candidate.text), candidate)
     return list(chosen.values())
@@ -96,9 +94,13 @@ def choose_answer_spans(text: str, count: int, seed: int, chunk_id: str) -> list
 _Keyed = tuple[float, AnswerSpan]
 
 
-def _in_turns(sentences: Sequence[Sequence[_Keyed]]) -> Iterator[AnswerSpan]:
-    """The first of each sentence, then the second of each, and so on; both by their keys."""
-    queues = [sorted(each, key=lambda pair: pair[0]) for each in sentences if each]
+def _in_turns(sentences: Sequence[Sequence[_Keyed]], words: bool) -> Iterator[AnswerSpan]:
+    """The first of each sentence, then the second of each, and so on; both by their keys.
+
+    Either of lone words or of everything else.
+    """
+    wanted = [[each for each in keyed if (each[1].kind == "word") is words] for keyed in sentences]
+    queues = [sorted(keyed, key=lambda pair: pair[0]) for keyed in wanted if keyed]
     queues.sort(key=lambda queue: queue[0][0])
     for turn in range(max(map(len, queues), default=0)):
         yield from (queue[turn][1] for queue in queues if turn < len(queue))
@@ -165,9 +167,7 @@ def _phrases(text: str, sentence: Span) -> Iterator[Span]:
     run: list[Span] = []
     for word in [*_WORD.finditer(text, sentence.start, sentence.end), None]:
         broken = word is None or (run and text[run[-1].end : word.start()].strip())
-        stops = word is not None and (
-            word.group().lower() in _STOP_WORDS or _is_clitic(text, Span(*word.span()))
-        )
+        stops = word is not None and (word.group().lower() in _STOP_WORDS or _is_clitic(text, word))
         if run and (broken or stops):
             yield from _phrase(text, run)
             run = []
@@ -175,9 +175,9 @@ def _phrases(text: str, sentence: Span) -> Iterator[Span]:
             run.append(Span(*word.span()))
 
 
-def _is_clitic(text: str, word: Span) -> bool:
+def _is_clitic(text: str, word: re.Match[str]) -> bool:
     """The s of a possessive whose name is taken."""
-    return word.end - word.start == 1 and text[: word.start].endswith(("'", "\u2019"))
+    return len(word.group()) == 1 and text.endswith(("'", "\u2019"), 0, word.start())
 
 
 def _phrase(text: str, run: list[Span]) -> Iterator[Span]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from data_pipelines.known_vectors import KEY_BYTES, FloatArray, KnownVectors
 from data_pipelines.schema import vector_array, vector_matrix
-from data_pipelines.stores import open_filesystem, write_file
+from data_pipelines.stores import exists, open_filesystem, write_file
 from rayraft.models.spec import EmbedderSpec
 
 FOLDER = "ingest/.embedded"
@@ -78,6 +78,6 @@ class StagedVectors:
         """
         self._pending = []
         for path in self._files:
-            if self._filesystem.get_file_info(path).type != pafs.FileType.NotFound:
+            if exists(self._filesystem, path):
                 self._filesystem.delete_file(path)
         self._files = []

@@ -4,10 +4,8 @@ They may be deleted at any time, which costs time and nothing else. They hold te
 documents and stand in no manifest, so whoever forgets a document deletes them all.
 """
 
-import pyarrow.fs as pafs
-
 from data_pipelines import embedding_staging, raft_staging
-from data_pipelines.stores import open_filesystem
+from data_pipelines.stores import exists, open_filesystem
 
 WORKSPACES = "workspaces"
 """Copies of the store that comparisons write into."""
@@ -23,7 +21,7 @@ def discard_leftovers(store: str) -> list[str]:
     filesystem, root = open_filesystem(store)
     found = []
     for folder in FOLDERS:
-        if filesystem.get_file_info(f"{root}/{folder}").type != pafs.FileType.NotFound:
+        if exists(filesystem, f"{root}/{folder}"):
             filesystem.delete_dir(f"{root}/{folder}")
             found.append(folder)
     return found

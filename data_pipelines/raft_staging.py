@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from data_pipelines.stores import open_filesystem, write_file
+from data_pipelines.stores import exists, open_filesystem, write_file
 
 FOLDER = "raft/.unfinished"
 FLUSH_ROWS = 64
@@ -72,7 +72,7 @@ class Staging:
     def clear(self) -> None:
         """Forgets everything: the run is published."""
         self._pending = []
-        if self._filesystem.get_file_info(self._folder).type != pafs.FileType.NotFound:
+        if exists(self._filesystem, self._folder):
             self._filesystem.delete_dir(self._folder)
 
 

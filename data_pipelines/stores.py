@@ -34,6 +34,11 @@ def open_filesystem(store: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
+def exists(filesystem: pafs.FileSystem, path: str) -> bool:
+    """Whether there is a file or folder at a path of `open_filesystem`."""
+    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
+
+
 def write_file(filesystem: Any, path: str, content: bytes) -> None:
     """Writes a file at once: a reader sees the old content or the new one."""
     if not isinstance(filesystem, pafs.LocalFileSystem):

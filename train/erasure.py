@@ -10,8 +10,6 @@ text until they are removed.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow.fs as pafs
-
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.champions import withdraw
@@ -21,7 +19,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.leftovers import discard_leftovers
 from data_pipelines.lineage import documents_in, tainted
 from data_pipelines.progress import Advance, no_progress
-from data_pipelines.stores import open_filesystem
+from data_pipelines.stores import exists, open_filesystem
 from rayraft.records import Question
 from train.eval_reading import read_eval_rows
 from train.refresh import Cycle, Refreshed
@@ -138,12 +136,8 @@ def _delete_checkpoints(adapter: ArtifactRef) -> None:
     filesystem, root = open_filesystem(adapter.store)
     for source in artifacts.read_manifest(adapter).made_from:
         path = f"{root}/{source}"
-        if source.startswith("runs/") and _exists(filesystem, path):
+        if source.startswith("runs/") and exists(filesystem, path):
             filesystem.delete_dir(path)
-
-
-def _exists(filesystem: pafs.FileSystem, path: str) -> bool:
-    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 
 
 def _delete_evaluations(store: str, gone: Collection[str]) -> list[str]:

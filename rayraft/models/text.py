@@ -236,9 +236,9 @@ class TextModel:
             )
         self._adapters.use_rows(adapters)
         longest = max(row.max_new_tokens for row in rows)
-        others = any(row.alternative for row in rows)
-        begun = [Beginnings([row.alternative for row in rows], start)] if others else []
-        drafts = self._draft_tokens if len(rows) == 1 and not others else None
+        ranks = [row.alternative for row in rows]
+        begun = [Beginnings(ranks, start)] if any(ranks) else []
+        drafts = self._draft_tokens if ranks == [0] else None
         sequences = self._model.generate(
             **inputs,
             generation_config=greedy_settings(self._codec, longest, drafts),

@@ -6,7 +6,6 @@ A copy is a folder below `<store>/workspaces/`. It exists once its mark does, wh
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -14,7 +13,7 @@ from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.champions import Role, roles_of
 from data_pipelines.leftovers import WORKSPACES
-from data_pipelines.stores import open_filesystem, store_uri, write_file
+from data_pipelines.stores import exists, open_filesystem, store_uri, write_file
 from rayraft.errors import InputError
 from rayraft.manifests import check_adapter
 from rayraft.models.base_files import base_digest
@@ -32,12 +31,12 @@ def copy_store(store: str, into: str, name: str, parts: Sequence[str]) -> tuple[
     target = f"{store_uri(into)}/{WORKSPACES}/{name}"
     source_fs, source_root = open_filesystem(store)
     target_fs, target_root = open_filesystem(target)
-    if _exists(target_fs, f"{target_root}/{MARK}"):
+    if exists(target_fs, f"{target_root}/{MARK}"):
         return target, False
     for part in parts:
-        if _exists(target_fs, f"{target_root}/{part}"):
+        if exists(target_fs, f"{target_root}/{part}"):
             target_fs.delete_dir(f"{target_root}/{part}")  # of a copy that was killed
-        if _exists(source_fs, f"{source_root}/{part}"):
+        if exists(source_fs, f"{source_root}/{part}"):
             target_fs.create_dir(f"{target_root}/{part}", recursive=True)
             pafs.copy_files(
                 f"{source_root}/{part}",
@@ -78,7 +77,3 @@ def copy_adapter(
                 return there
         files: dict[str, bytes | Path] = {file: Path(folder, file) for file in manifest.files}
         return artifacts.publish(target, "adapter", role, files, manifest)
-
-
-def _exists(filesystem: Any, path: str) -> bool:
-    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)

@@ -7,6 +7,7 @@ import lance
 import pyarrow as pa
 
 from data_pipelines.artifacts import ArtifactRef, read_manifest
+from data_pipelines.new_table import create_once
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConcurrentWrite, InputError
 from rayraft.feedback import Feedback
@@ -114,12 +115,10 @@ def _open(store: str) -> Any:
 
 
 def _create(store: str) -> None:
-    # Not by the first append: of two that both create the table, one would be lost.
     try:
-        lance.write_dataset(_SCHEMA.empty_table(), _uri(store), mode="create")
+        create_once(_uri(store), _SCHEMA)
     except OSError as exc:
-        if "already exists" not in str(exc):
-            raise InputError(f"store {store!r}: {exc}") from exc
+        raise InputError(f"store {store!r}: {exc}") from exc
 
 
 def _rows(dataset: Any) -> dict[str, dict[str, Any]]:

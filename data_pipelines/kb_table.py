@@ -9,6 +9,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_pipelines.new_table import create_once
 from data_pipelines.schema import chunk_schema, embedded_text, stored_schema
 from data_pipelines.stores import store_uri
 from rayraft.errors import ArtifactMismatch, InputError, NotFoundError
@@ -71,15 +72,11 @@ def create_table(store: str, spec: EmbedderSpec) -> None:
     Raises:
         InputError: The store cannot be made.
     """
-    uri = kb_uri(store)
-    schema = stored_schema(spec)
     try:
         # Stable row ids make Lance keep the version in which each row last changed: the delta.
-        lance.write_dataset(schema.empty_table(), uri, enable_stable_row_ids=True)
+        create_once(kb_uri(store), stored_schema(spec), stable_row_ids=True)
     except OSError as exc:
-        if "already exists" not in str(exc):
-            raise _not_opened(store, exc) from exc
-        logger.info("another process created %s first", uri)
+        raise _not_opened(store, exc) from exc
 
 
 def stored_rows(chunks: pa.Table, spec: EmbedderSpec) -> pa.Table:

@@ -71,7 +71,8 @@ def find_corpus(data: Path | None) -> Corpus:
     """
     folder = data if data is not None else EXAMPLE
     if not folder.is_dir():
-        raise NotFoundError(f"{folder}: no such folder of documents")
+        hint = "" if data else "; it comes with a checkout alone: name a folder of your own"
+        raise NotFoundError(f"{folder}: no such folder of documents{hint}")
     if data is not None:
         return Corpus(documents=folder)
     return Corpus(

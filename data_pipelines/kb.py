@@ -16,6 +16,7 @@ from data_pipelines.kb_table import (
     SEARCH_COLUMN,
     bm25,
     check_embedder,
+    create_search_index,
     create_table,
     index_named,
     kb_uri,
@@ -73,7 +74,7 @@ class KnowledgeBase:
             kb = cls.open(store)
         check_embedder(kb.embedder, embedder_spec, store)
         if not index_named(kb._dataset, SEARCH_COLUMN):  # new, or its creator was killed half-way
-            kb.writer().create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False)
+            create_search_index(kb.writer())
             kb.checkout_latest()
         return kb
 

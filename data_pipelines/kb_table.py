@@ -121,6 +121,16 @@ def unindexed_rows(dataset: Any, column: str) -> int:
     return int(dataset.stats.index_stats(name)["num_unindexed_rows"])
 
 
+def create_search_index(dataset: Any) -> None:
+    """The index of the text search, unless another process is making it."""
+    try:
+        dataset.create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False)
+    except OSError as exc:
+        if not is_conflict(exc):
+            raise
+        logger.info("another process committed while the index was made: %s", exc)
+
+
 def update_index(dataset: Any, column: str = SEARCH_COLUMN) -> None:
     """Brings the index over a column up to the data, unless another writer commits meanwhile.
 

@@ -1,6 +1,7 @@
 """What a write costs and when it is one: hashes are made once, and only what is asked is read."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import data_pipelines.kb_table as kb_table
 from data_pipelines.config import ChunkingConfig
 from data_pipelines.ingest import delete_document, ingest_documents
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import read_rows
+from data_pipelines.kb_table import SEARCH_COLUMN, index_named, read_rows
 from rayraft.models.embedder_tokenizer import EmbedderTokenizer
 from rayraft.records import Document
 from tests.ray.hash_embedder import SPEC, HashEmbedder
@@ -93,6 +94,19 @@ def test_documents_cut_with_other_settings_count_as_changed(kb: KnowledgeBase):
     assert put(kb, documents("a", "b"), CUT_16) == first
     assert put(kb, documents("a", "b"), CUT_40) > first
     assert kb.count_chunks() < chunks
+
+
+def test_first_writers_at_once_all_succeed(tmp_path: Path):
+    names = [str(number) for number in range(4)]
+
+    def write(name: str) -> int:
+        return put(KnowledgeBase.create_or_open(str(tmp_path), SPEC), documents(name))
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert len(list(pool.map(write, names))) == len(names)
+    kb = KnowledgeBase.open(str(tmp_path))
+    assert sorted(kb.document_hashes()) == names
+    assert index_named(kb._dataset, SEARCH_COLUMN)
 
 
 def test_without_settings_of_its_own_a_write_looks_at_the_content_alone(kb: KnowledgeBase):

@@ -8,7 +8,7 @@ next likely word: over-generation before the filter (Heilman and Smith, NAACL 20
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from data_pipelines.answer_spans import AnswerSpan, choose_answer_spans
 from data_pipelines.question_checks import clean_question, question_fault, says_twice
@@ -58,6 +58,20 @@ class Generated(Protocol):
     def text(self) -> str:
         """The text without special tokens."""
         ...
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """Of its tokens, nats; None where it was not measured."""
+        ...
+
+
+class Asked(NamedTuple):
+    """A question for an answer span."""
+
+    question: str
+    span: AnswerSpan
+    logprob: float
+    """Mean over the question's tokens: how sure the model was of its words."""
 
 
 class LocalTeacher:
@@ -109,17 +123,19 @@ class LocalTeacher:
         if not spans:
             result.dropped["no_answer_span"] += 1
             return result
-        kept: list[tuple[str, AnswerSpan]] = []
+        kept: list[Asked] = []
         seen: set[str] = set()
         for number in range(self._config.questions_per_span):
-            passed = {span for _, span in kept}
+            passed = {one.span for one in kept}
             left = [span for span in spans if span not in passed]
             if len(kept) >= request.count or not left:
                 break
             asked = self._ask(request, left, number, seen, result.dropped)
             read = self._round_trip(request, asked, result.dropped)
             kept += self._without_leaks(read, result.dropped)
-        for question, span in kept[: request.count]:
+        # Of more than are wanted, those of whose words the model was surest read best.
+        kept.sort(key=lambda one: -one.logprob)
+        for question, span, _ in kept[: request.count]:
             quote = quote_around(
                 request.text, span.sentence, span.span, self._config.max_quote_chars
             )
@@ -135,12 +151,13 @@ class LocalTeacher:
         alternative: int,
         seen: set[str],
         dropped: Counter[str],
-    ) -> list[tuple[str, AnswerSpan]]:
+    ) -> list[Asked]:
         """Questions without a fault that are not among the `seen` ones, to which they are added."""
         prompts = [question_messages(request.title, request.text, span.text) for span in spans]
         asked = []
-        for output, span in zip(self._generate(prompts, alternative), spans, strict=True):
-            question = clean_question(output)
+        outputs = self._generate(prompts, alternative)
+        for output, span in zip(outputs, spans, strict=True):
+            question = clean_question(output.text)
             fault = question_fault(question, span.text)
             if fault is None and says_twice(question):
                 fault = "question_stutters"
@@ -150,48 +167,48 @@ class LocalTeacher:
                 dropped[fault] += 1
             else:
                 seen.add(normalise_answer(question))
-                asked.append((question, span))
+                logprob = output.mean_logprob
+                asked.append(Asked(question, span, 0.0 if logprob is None else logprob))
         return asked
 
     def _round_trip(
         self,
         request: TeacherRequest,
-        asked: Sequence[tuple[str, AnswerSpan]],
+        asked: Sequence[Asked],
         dropped: Counter[str],
-    ) -> list[tuple[str, AnswerSpan]]:
+    ) -> list[Asked]:
         if not asked or self._config.min_round_trip_f1 == 0:
             return list(asked)
         golden = Passage(
             chunk_id=request.chunk_id, document_id="", title=request.title, text=request.text
         )
-        outputs = self._generate([answer_messages(question, [golden]) for question, _ in asked])
+        outputs = self._generate([answer_messages(one.question, [golden]) for one in asked])
         kept = []
-        for output, (question, span) in zip(outputs, asked, strict=True):
-            answer = parse_answer(output)
+        for output, one in zip(outputs, asked, strict=True):
+            answer = parse_answer(output.text)
             if answer.abstained:
                 dropped["round_trip_abstained"] += 1
-            elif token_f1(answer.text, [span.text]) < self._config.min_round_trip_f1:
+            elif token_f1(answer.text, [one.span.text]) < self._config.min_round_trip_f1:
                 dropped["round_trip_differs"] += 1
             else:
-                kept.append((question, span))
+                kept.append(one)
         return kept
 
-    def _without_leaks(
-        self, asked: Sequence[tuple[str, AnswerSpan]], dropped: Counter[str]
-    ) -> list[tuple[str, AnswerSpan]]:
+    def _without_leaks(self, asked: Sequence[Asked], dropped: Counter[str]) -> list[Asked]:
         if not asked or self._config.leak_f1 > 1:
             return list(asked)
-        outputs = self._generate([answer_messages(question, []) for question, _ in asked])
+        outputs = self._generate([answer_messages(one.question, []) for one in asked])
         kept = []
-        for output, (question, span) in zip(outputs, asked, strict=True):
-            if is_leak(output, span.text, self._config.leak_f1):
+        for output, one in zip(outputs, asked, strict=True):
+            if is_leak(output.text, one.span.text, self._config.leak_f1):
                 dropped[LEAK] += 1
             else:
-                kept.append((question, span))
+                kept.append(one)
         return kept
 
-    def _generate(self, prompts: Sequence[list[Message]], alternative: int = 0) -> list[str]:
-        made = self._model.generate(
+    def _generate(
+        self, prompts: Sequence[list[Message]], alternative: int = 0
+    ) -> Sequence[Generated]:
+        return self._model.generate(
             prompts, max_new_tokens=self._config.max_new_tokens, alternative=alternative
         )
-        return [output.text for output in made]

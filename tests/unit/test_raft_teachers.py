@@ -73,6 +73,7 @@ def test_a_piece_is_found_whatever_its_case_and_line_breaks():
 @dataclass
 class Output:
     text: str
+    mean_logprob: float | None = None
 
 
 class ScriptedModel:
@@ -80,14 +81,14 @@ class ScriptedModel:
 
     `faulty` maps an answer to what the model writes instead, `misread` to what it reads back;
     answers that it `knows` it tells without a document. From the alternative `learns` on it has no
-    faults.
+    faults. It is `sure` of the questions for some answers.
     """
 
     base_digest = "scripted"
 
-    def __init__(self, faulty=None, misread=None, knows=(), learns=None):
+    def __init__(self, faulty=None, misread=None, knows=(), learns=None, sure=()):
         self.faulty, self.misread, self.knows = faulty or {}, misread or {}, knows
-        self.learns = learns
+        self.learns, self.sure = learns, sure
         self.answers = {}
         self.batches = []
 
@@ -95,7 +96,8 @@ class ScriptedModel:
         self.batches.append(len(prompts))
         if alternative == self.learns:
             self.faulty = self.misread = {}
-        return [Output(self._one(messages[-1]["content"])) for messages in prompts]
+        written = [self._one(messages[-1]["content"]) for messages in prompts]
+        return [Output(text, -1.0 + (self.answers.get(text) in self.sure)) for text in written]
 
     def _one(self, content):
         if "<document" not in content:
@@ -142,6 +144,15 @@ def test_drops_are_counted_by_reason_and_nothing_is_lost():
         "round_trip_abstained": 1,
         "round_trip_differs": 1,
     }
+
+
+def test_of_more_questions_than_wanted_those_are_kept_that_the_model_is_surest_of():
+    everything = LocalTeacher(ScriptedModel(), TeacherConfig()).write([request(count=8)])[0]
+    last = everything.written[-1].answer
+    config = TeacherConfig(candidates_per_question=8)
+    (result,) = LocalTeacher(ScriptedModel(sure=[last]), config).write([request(count=1)])
+    assert [w.answer for w in result.written] == [last]
+    assert result.dropped == {"more_than_wanted": len(everything.written) - 1}
 
 
 def test_words_that_come_twice_are_a_fault_where_a_small_model_wrote_them():

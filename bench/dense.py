@@ -33,6 +33,8 @@ from data_pipelines.row_index import Allowed
 from data_pipelines.vectors import Vectors
 
 K, RECALL, THREADS = 10, 0.95, 2
+USUAL = 100_000
+"""Vectors; figures of other numbers have files of their own (`VECTORS`)."""
 BREADTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 Ids = npt.NDArray[np.int64]
 Search = Callable[[FloatArray], Any]
@@ -189,7 +191,7 @@ def calibrated(
 def compare(
     contenders: Sequence[Any], queries: FloatArray, truth: Ids, mask: Mask, name: str
 ) -> None:
-    """One table and result file: all contenders on the same work."""
+    """One table and result file: all contenders on the same work, which `name` begins with."""
     found = {one.name: calibrated(one, queries[:100], truth[:100], mask) for one in contenders}
     sizes = {one.name: round(one.bytes_per_vector) for one in contenders}
     figures: dict[str, list[float]] = {}
@@ -214,7 +216,7 @@ def main() -> None:
     """Runs the bench."""
     torch.set_num_threads(THREADS)
     real = real_vectors()
-    vectors = enlarged(real, int(os.environ.get("VECTORS", 1_000_000 if FULL else 100_000)))
+    vectors = enlarged(real, int(os.environ.get("VECTORS", 1_000_000 if FULL else USUAL)))
     queries = real_queries(2000 if FULL else 500)
     rng = np.random.default_rng(1)
     shares = {f"pass{p}": rng.random(len(vectors)) < p / 100 for p in (1, 10, 50)}
@@ -233,12 +235,13 @@ def main() -> None:
     faiss.omp_set_num_threads(1)  # a query has one thread, as in a service
     metric = faiss.METRIC_INNER_PRODUCT
     _, truth = faiss.knn(queries, vectors, K, metric=metric)
+    size = "" if len(vectors) == USUAL else f"{len(vectors)} vectors "
     for threads in (1, 2):
-        compare(contenders, queries, truth, None, f"unfiltered {threads} threads")
+        compare(contenders, queries, truth, None, f"{size}unfiltered {threads} threads")
     for name, mask in shares.items():
         places = np.flatnonzero(mask)
         _, inside = faiss.knn(queries, vectors[places], K, metric=metric)
-        compare(contenders, queries[:200], places[inside][:200], mask, f"{name}% 1 thread")
+        compare(contenders, queries[:200], places[inside][:200], mask, f"{size}{name}% 1 thread")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.schema import vector_matrix
 from rayraft.demo.http import free_port
 
-START_S = 300
+START_S = 900
 ROOT = Path(__file__).parents[1]
 
 

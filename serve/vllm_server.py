@@ -1,0 +1,227 @@
+"""vLLM's deployment: an `LLMServer` of `ray.serve.llm`, with this store's adapters.
+
+It may run in an environment of its own, so it imports neither the project's models nor, before it
+is started, vLLM. Token ids in, token ids out; whoever stops listening ends the request.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rayraft.deadlines import next_within, within
+from rayraft.errors import (
+    ArtifactMismatch,
+    GenerationError,
+    InputError,
+    NotFoundError,
+    RayraftError,
+)
+from rayraft.models.base_files import base_digest
+from serve.adapter_turns import AdapterTurns
+from serve.config import GeneratorConfig
+from serve.errors import Overloaded, Unavailable
+from serve.scaling import HEALTH_CHECK_PERIOD_S
+from serve.vllm_adapters import AdapterFolders, AdapterSource
+from serve.vllm_calls import VllmPiece, VllmRequest
+from serve.vllm_options import BASE, check_vllm, llm_config
+
+_LOOK_S = 0.05
+"""How often a waiting check looks whether other work was finished: far below a health check."""
+_ERRORS: dict[int, type[RayraftError]] = {
+    400: InputError,
+    404: NotFoundError,
+    422: InputError,
+    429: Overloaded,
+    503: Unavailable,
+}
+"""vLLM's status codes; every other one is a `GenerationError`."""
+
+
+class VllmServer:
+    """Writes tokens with the base model and the published adapters.
+
+    Args:
+        settings: A `GeneratorConfig` as plain values: another environment may have another
+            pydantic.
+        store: Where the adapters are.
+    """
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: dict[str, Any], store: str
+    ) -> None:
+        check_vllm()
+        config = GeneratorConfig(**settings)
+        digest = await asyncio.to_thread(base_digest, config.base_model)
+        source = AdapterSource(store, digest, config.vllm.max_lora_rank)
+        self._folder = tempfile.TemporaryDirectory(prefix="rayraft-vllm-")
+        self._adapters = AdapterFolders(
+            Path(self._folder.name), source.fetch, config.max_loaded_adapters
+        )
+        self._serves_adapters = config.vllm.max_loras > 0
+        self._turns = AdapterTurns() if config.vllm.accelerator == "cpu" else None
+        self._worked_at = float("-inf")
+        self._server = await _started(config)
+
+    async def stream(self, request: VllmRequest) -> AsyncGenerator[VllmPiece, None]:
+        """The output piece by piece; leaving early ends it and frees its memory.
+
+        Raises:
+            DeadlineExceeded: The request's time limit has passed.
+            NotFoundError: The adapter is not published.
+            ArtifactMismatch: The adapter does not fit.
+            InputError: The request is longer than the model's context.
+            GenerationError: vLLM failed.
+        """
+        deadline_at = request.deadline_at
+        async with AsyncExitStack() as held:
+            async with within(deadline_at, "generation"):
+                await self._hold(request.adapter, held)
+                items = await self._server.completions(_completion(request))
+            told = await held.enter_async_context(_running(items))
+            while (item := await next_within(told, deadline_at, "generation")) is not None:
+                self._worked_at = time.monotonic()
+                for piece in pieces_of(item):
+                    yield piece
+
+    async def ready(self) -> bool:
+        """True if it has written a token lately, or writes one now."""
+        await self.check_health()
+        return True
+
+    async def check_health(self) -> None:
+        """Raises or hangs if the engine does not work: an idle one has to write a token.
+
+        A probe alone would wait behind all running requests, and a busy engine would look wedged.
+        """
+        await self._server.check_health()
+        began = time.monotonic()
+        if began - self._worked_at < HEALTH_CHECK_PERIOD_S:
+            return
+        probe = asyncio.create_task(self._probe())
+        try:
+            while not probe.done() and self._worked_at < began:
+                await asyncio.wait({probe}, timeout=_LOOK_S)
+            if probe.done():
+                await probe  # raises what vLLM raised
+        finally:
+            probe.cancel()
+
+    async def _hold(self, adapter: str | None, held: AsyncExitStack) -> None:
+        """The adapter's files, then its turn, then the adapter in vLLM, until `held` is left."""
+        if adapter is None:
+            await self._take_turn(None, held)
+            return
+        if not self._serves_adapters:
+            raise NotFoundError(f"adapter {adapter!r}: generator.vllm.max_loras=0 serves none")
+        folder = await held.enter_async_context(self._adapters.using(adapter))
+        await self._take_turn(adapter, held)
+        # Internal to Ray, which has no other name for what its engine's own protocol takes.
+        from ray.llm._internal.serve.core.configs.llm_config import DiskMultiplexConfig
+
+        where = {"model_id": adapter, "local_path": str(folder)}
+        try:
+            await self._server.engine.resolve_lora(
+                DiskMultiplexConfig(max_total_tokens=None, lora_assigned_int_id=0, **where)
+            )
+        except ValueError as exc:
+            raise ArtifactMismatch(f"adapter {adapter}: {_line(str(exc))}") from exc
+
+    async def _take_turn(self, adapter: str | None, held: AsyncExitStack) -> None:
+        if self._turns is not None:
+            await held.enter_async_context(self._turns.of(adapter))
+
+    async def _probe(self) -> None:
+        async with aclosing(self.stream(VllmRequest((0, 1), 1, ()))) as pieces:
+            async for _ in pieces:
+                return
+
+
+async def _started(config: GeneratorConfig) -> Any:
+    from ray.serve.llm import LLMConfig, LLMServer
+
+    server: Any = LLMServer.sync_init(LLMConfig(**llm_config(config)))
+    await server.start()
+    return server
+
+
+@asynccontextmanager
+async def _running(items: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+    """The items, from a task that has ended for certain once the context is left.
+
+    vLLM takes a request back when the wait for its next token is cancelled. A generator that is
+    closed or forgotten between two tokens ends some turns of the loop later, when the next adapter
+    may already have its turn.
+    """
+    told: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def listen() -> None:
+        async for item in items:
+            told.put_nowait(item)
+
+    async def tell() -> AsyncIterator[Any]:
+        while (item := await told.get()) is not None:
+            yield item
+        await listening  # raises what vLLM raised
+
+    listening = asyncio.create_task(listen())
+    listening.add_done_callback(lambda _: told.put_nowait(None))
+    try:
+        yield tell()
+    finally:
+        listening.cancel()
+        await asyncio.wait({listening})
+
+
+def _completion(request: VllmRequest) -> Any:
+    from ray.serve.llm.openai_api_models import CompletionRequest
+
+    return CompletionRequest(
+        model=request.adapter or BASE,
+        prompt=list(request.prompt),
+        max_tokens=request.max_new_tokens,
+        temperature=0,
+        stop_token_ids=list(request.end_ids),
+        stream=True,
+        return_token_ids=True,
+        logprobs=0,  # of the chosen token alone
+    )
+
+
+def pieces_of(item: Any) -> Iterator[VllmPiece]:
+    """What one item of an `LLMServer`'s stream says: lines of events, or an error.
+
+    Raises:
+        RayraftError: It is an error; the kind that its status code means.
+    """
+    for part in item:
+        if not isinstance(part, str):
+            raise _failure(part.model_dump()["error"])
+        for line in part.splitlines():
+            if not line.startswith("data: {"):
+                continue
+            event = json.loads(line.removeprefix("data: "))
+            if "error" in event:
+                raise _failure(event["error"])
+            for choice in event["choices"]:
+                yield _piece(choice)
+
+
+def _piece(choice: dict[str, Any]) -> VllmPiece:
+    sure = (choice.get("logprobs") or {}).get("token_logprobs") or ()
+    return VllmPiece(
+        tuple(choice.get("token_ids") or ()), tuple(each for each in sure if each is not None)
+    )
+
+
+def _failure(error: dict[str, Any]) -> RayraftError:
+    kind = _ERRORS.get(int(error.get("code") or 500), GenerationError)
+    return kind(f"vLLM: {_line(str(error.get('message')))}")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]

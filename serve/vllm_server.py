@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from rayraft.deadlines import next_within, within
 from rayraft.errors import (
@@ -181,6 +182,7 @@ def _completion(request: VllmRequest) -> Any:
     from ray.serve.llm.openai_api_models import CompletionRequest
 
     return CompletionRequest(
+        request_id=uuid4().hex,  # Serve's would be that of all that is asked for one answer
         model=request.adapter or BASE,
         prompt=list(request.prompt),
         max_tokens=request.max_new_tokens,

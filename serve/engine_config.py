@@ -71,8 +71,8 @@ class VllmConfig(Config):
     beside them, in memory and on disk."""
     max_lora_rank: LoraRank = 16
     """Highest `lora.r` of the adapters; a larger one costs memory and time for all of them."""
-    environment: dict[str, str] = Field(default_factory=dict)
-    """Environment variables of its processes, such as `VLLM_CPU_KVCACHE_SPACE`."""
+    environment: dict[str, str | int] = Field(default_factory=dict)
+    """Environment variables of its processes, such as `VLLM_LOGGING_LEVEL`."""
 
     @field_validator("engine")
     @classmethod

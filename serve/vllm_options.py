@@ -87,7 +87,8 @@ def runtime_env(config: GeneratorConfig) -> dict[str, Any]:
             "OMP_NUM_THREADS": str(config.threads),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
-    env: dict[str, Any] = {"env_vars": variables | config.vllm.environment}
+    variables |= {name: str(value) for name, value in config.vllm.environment.items()}
+    env: dict[str, Any] = {"env_vars": variables}
     if config.vllm.python:
         env["py_executable"] = config.vllm.python
     return env

@@ -29,8 +29,8 @@ from tests.ray.tiny_models import save_causal, save_seq2seq
 from tests.ray.vllm_service import CONTEXT, PYTHON, SEQUENCES, run, start
 
 ADAPTERS = (None, "tiny-v1", "tiny-v2")
-LONG = 1500
-"""Tokens that take many times as long as any other request here."""
+LONG, LONG_TOKENS = 10, 257
+"""The prompt whose output is by far the longest here, and how long it is."""
 needs_vllm = pytest.mark.skipif(
     not PYTHON,
     reason="VLLM_PYTHON names no interpreter with vLLM: python -m venv V; V/bin/pip install "
@@ -112,7 +112,7 @@ def test_leaving_streams_frees_their_places_at_once(service):
     async def use(generate, stream):
         await generate(ask(0, "tiny-v1", 1))  # fetched, and in vLLM
         began = time.monotonic()
-        streams = [stream(ask(number, None, LONG)) for number in range(SEQUENCES)]
+        streams = [stream(ask(LONG, None, LONG_TOKENS)) for _ in range(SEQUENCES)]
         for each in streams:
             for _ in range(8):
                 await anext(each)
@@ -122,12 +122,12 @@ def test_leaving_streams_frees_their_places_at_once(service):
         left = time.monotonic()
         # Its turn comes once no request of the base model is under way, all places being taken.
         output = await generate(ask(2, "tiny-v1"))
-        return output.text, time.monotonic() - left, pace_s * (LONG - 8)
+        return output.text, time.monotonic() - left, pace_s * (LONG_TOKENS - 8)
 
     text, waited_s, alone_s = run(service, use)
     print(f"\nafter four streams were left: {waited_s:.2f} s; they had about {alone_s:.0f} s to go")
     assert text == expected(service, 2, "tiny-v1").text
-    assert waited_s < alone_s / 4
+    assert waited_s < alone_s / 2
 
 
 @needs_vllm
@@ -137,13 +137,13 @@ def test_a_time_limit_ends_writing_and_waiting_alike(service):
         async def refused(adapter, seconds):
             began = time.monotonic()
             with pytest.raises(DeadlineExceeded, match="time limit passed during generation"):
-                await generate(ask(0, adapter, LONG, deadline_at=time.time() + seconds))
+                await generate(ask(LONG, adapter, 999, deadline_at=time.time() + seconds))
             return time.monotonic() - began - seconds
 
-        late = [await refused(None, 1.0)]
-        async with aclosing(stream(ask(0, None, LONG))) as running:
+        late = [await refused(None, 0.3)]
+        async with aclosing(stream(ask(LONG, None, LONG_TOKENS))) as running:
             await anext(running)
-            late.append(await refused("tiny-v2", 0.5))  # it has no turn yet
+            late.append(await refused("tiny-v2", 0.3))  # it has no turn yet
         return late, await generate(ask(3, "tiny-v2"))
 
     late, after = run(service, use)
@@ -159,7 +159,7 @@ def test_a_time_limit_ends_writing_and_waiting_alike(service):
     [
         (ask(0, "tiny-v9"), NotFoundError, "tiny-v9"),
         (ask(0, "../../tiny-v1"), NotFoundError, "expected NAME-vN"),
-        (ask(0, "tiny-v3"), ArtifactMismatch, r"lora\.r=16 is above .*max_lora_rank=8"),
+        (ask(0, "tiny-v3"), ArtifactMismatch, "vLLM does not do use_dora"),
         (ask(0, None, CONTEXT), InputError, "exceed the model's context of 2048"),
     ],
 )

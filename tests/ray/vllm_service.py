@@ -43,7 +43,7 @@ def settings(store: str, base: Path) -> AppConfig:
 def start(folder: Path, base: Path) -> SimpleNamespace:
     """The service's URL, its generator's handle, and the model in this process.
 
-    Adapters tiny-v1 and tiny-v2 are published and loaded here; tiny-v3 is too large for vLLM.
+    Adapters tiny-v1 and tiny-v2 are published and loaded here; tiny-v3 has what vLLM cannot do.
     """
     import ray.serve
 
@@ -53,7 +53,7 @@ def start(folder: Path, base: Path) -> SimpleNamespace:
     model = TextModel.load(str(base), device="cpu", dtype="float32", threads=1)
     for seed, name in enumerate(("tiny-v1", "tiny-v2")):
         model.load_adapter(name, published(folder / name, "causal", base, seed, Path(store)))
-    published(folder / "large", "causal", base, 2, Path(store), r=16)
+    published(folder / "dora", "causal", base, 2, Path(store), use_dora=True)
     port = free_port()
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     http = {"host": "127.0.0.1", "port": port}

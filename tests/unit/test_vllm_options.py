@@ -93,11 +93,11 @@ def test_a_replica_reserves_its_gpus_and_sits_beside_the_first():
 
 
 def test_its_processes_have_their_interpreter_threads_and_variables():
-    vllm = {"accelerator": "cpu", "python": "/envs/vllm/bin/python", "environment": {"A": "b"}}
+    vllm = {"accelerator": "cpu", "python": "/envs/vllm/bin/python", "environment": {"A": 1}}
     config = settings(vllm=vllm, threads=3)
     env = runtime_env(config)
     assert env["py_executable"] == "/envs/vllm/bin/python"
-    assert env["env_vars"]["OMP_NUM_THREADS"] == "3" and env["env_vars"]["A"] == "b"
+    assert env["env_vars"]["OMP_NUM_THREADS"] == "3" and env["env_vars"]["A"] == "1"
     assert bundles(config) == [{"CPU": 0.5}]
     assert "py_executable" not in runtime_env(settings())
     assert "OMP_NUM_THREADS" not in runtime_env(settings())["env_vars"]

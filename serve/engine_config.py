@@ -62,8 +62,8 @@ class VllmConfig(Config):
     `gpu_memory_utilization`, `enable_prefix_caching` (off unless it is set: who shares a cache can
     tell by the time what others asked)."""
     accelerator: Literal["gpu", "cpu"] = "gpu"
-    """What it runs on. On CPUs, base model and adapters take turns: there vLLM mixes up the weights
-    of requests that share a batch."""
+    """What it runs on. On CPUs, base model and adapters take turns: there vLLM answers requests of
+    the base model with an adapter's weights if they share a batch."""
     accelerator_type: str | None = None
     """`H100`, `L4` and the like, as Ray names them; None: any."""
     max_loras: int = Field(default=4, ge=0, le=256)

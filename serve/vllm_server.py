@@ -5,42 +5,27 @@ is started, vLLM. Token ids in, token ids out; whoever stops listening ends the 
 """
 
 import asyncio
-import json
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from rayraft.deadlines import next_within, within
-from rayraft.errors import (
-    ArtifactMismatch,
-    GenerationError,
-    InputError,
-    NotFoundError,
-    RayraftError,
-)
+from rayraft.errors import ArtifactMismatch, NotFoundError
 from rayraft.models.base_files import base_digest
 from serve.adapter_turns import AdapterTurns
 from serve.config import GeneratorConfig
-from serve.errors import Overloaded, Unavailable
 from serve.scaling import HEALTH_CHECK_PERIOD_S
 from serve.vllm_adapters import AdapterFolders, AdapterSource
 from serve.vllm_calls import VllmPiece, VllmRequest
+from serve.vllm_events import errors_as_ours, one_line, pieces_of
 from serve.vllm_options import BASE, check_vllm, llm_config
 
 _LOOK_S = 0.05
 """How often a waiting check looks whether other work was finished: far below a health check."""
-_ERRORS: dict[int, type[RayraftError]] = {
-    400: InputError,
-    404: NotFoundError,
-    422: InputError,
-    429: Overloaded,
-    503: Unavailable,
-}
-"""vLLM's status codes; every other one is a `GenerationError`."""
 
 
 class VllmServer:
@@ -76,10 +61,12 @@ class VllmServer:
             NotFoundError: The adapter is not published.
             ArtifactMismatch: The adapter does not fit.
             InputError: The request is longer than the model's context.
+            Unavailable: vLLM's engine has died; the replica is about to be replaced.
             GenerationError: vLLM failed.
         """
         deadline_at = request.deadline_at
         async with AsyncExitStack() as held:
+            held.enter_context(errors_as_ours())
             async with within(deadline_at, "generation"):
                 await self._hold(request.adapter, held)
                 items = await self._server.completions(_completion(request))
@@ -99,7 +86,8 @@ class VllmServer:
 
         A probe alone would wait behind all running requests, and a busy engine would look wedged.
         """
-        await self._server.check_health()
+        with errors_as_ours():
+            await self._server.check_health()
         began = time.monotonic()
         if began - self._worked_at < HEALTH_CHECK_PERIOD_S:
             return
@@ -130,7 +118,7 @@ class VllmServer:
                 DiskMultiplexConfig(max_total_tokens=None, lora_assigned_int_id=0, **where)
             )
         except ValueError as exc:
-            raise ArtifactMismatch(f"adapter {adapter}: {_line(str(exc))}") from exc
+            raise ArtifactMismatch(f"adapter {adapter}: {one_line(str(exc))}") from exc
 
     async def _take_turn(self, adapter: str | None, held: AsyncExitStack) -> None:
         if self._turns is not None:
@@ -192,38 +180,3 @@ def _completion(request: VllmRequest) -> Any:
         return_token_ids=True,
         logprobs=0,  # of the chosen token alone
     )
-
-
-def pieces_of(item: Any) -> Iterator[VllmPiece]:
-    """What one item of an `LLMServer`'s stream says: lines of events, or an error.
-
-    Raises:
-        RayraftError: It is an error; the kind that its status code means.
-    """
-    for part in item:
-        if not isinstance(part, str):
-            raise _failure(part.model_dump()["error"])
-        for line in part.splitlines():
-            if not line.startswith("data: {"):
-                continue
-            event = json.loads(line.removeprefix("data: "))
-            if "error" in event:
-                raise _failure(event["error"])
-            for choice in event["choices"]:
-                yield _piece(choice)
-
-
-def _piece(choice: dict[str, Any]) -> VllmPiece:
-    sure = (choice.get("logprobs") or {}).get("token_logprobs") or ()
-    return VllmPiece(
-        tuple(choice.get("token_ids") or ()), tuple(each for each in sure if each is not None)
-    )
-
-
-def _failure(error: dict[str, Any]) -> RayraftError:
-    kind = _ERRORS.get(int(error.get("code") or 500), GenerationError)
-    return kind(f"vLLM: {_line(str(error.get('message')))}")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]

@@ -50,6 +50,7 @@ class VllmServer:
         )
         self._serves_adapters = config.vllm.max_loras > 0
         self._turns = AdapterTurns() if config.vllm.accelerator == "cpu" else None
+        self._naming = asyncio.Lock()
         self._worked_at = float("-inf")
         self._server = await _started(config)
 
@@ -113,10 +114,10 @@ class VllmServer:
         from ray.llm._internal.serve.core.configs.llm_config import DiskMultiplexConfig
 
         where = {"model_id": adapter, "local_path": str(folder)}
+        named = DiskMultiplexConfig(max_total_tokens=None, lora_assigned_int_id=0, **where)
         try:
-            await self._server.engine.resolve_lora(
-                DiskMultiplexConfig(max_total_tokens=None, lora_assigned_int_id=0, **where)
-            )
+            async with self._naming:  # it refuses the second of two that come at the same time
+                await self._server.engine.resolve_lora(named)
         except ValueError as exc:
             raise ArtifactMismatch(f"adapter {adapter}: {one_line(str(exc))}") from exc
 

@@ -15,6 +15,7 @@ from tests.ray.test_text_model import published
 ROOT = Path(__file__).parents[2]
 PYTHON = os.environ.get("VLLM_PYTHON", "")
 CONTEXT = 2048
+ADAPTERS = ("tiny-v1", "tiny-v2", "tiny-v3")
 SEQUENCES = 4
 """That vLLM writes at the same time."""
 
@@ -43,7 +44,8 @@ def settings(store: str, base: Path) -> AppConfig:
 def start(folder: Path, base: Path) -> SimpleNamespace:
     """The service's URL, its generator's handle, and the model in this process.
 
-    Adapters tiny-v1 and tiny-v2 are published and loaded here; tiny-v3 has what vLLM cannot do.
+    `ADAPTERS` are published and loaded here, one more than vLLM keeps; tiny-v4 has what it cannot
+    do.
     """
     import ray.serve
 
@@ -51,9 +53,9 @@ def start(folder: Path, base: Path) -> SimpleNamespace:
 
     store = make_store(folder / "store")
     model = TextModel.load(str(base), device="cpu", dtype="float32", threads=1)
-    for seed, name in enumerate(("tiny-v1", "tiny-v2")):
+    for seed, name in enumerate(ADAPTERS):
         model.load_adapter(name, published(folder / name, "causal", base, seed, Path(store)))
-    published(folder / "dora", "causal", base, 2, Path(store), use_dora=True)
+    published(folder / "dora", "causal", base, 9, Path(store), use_dora=True)
     port = free_port()
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     http = {"host": "127.0.0.1", "port": port}

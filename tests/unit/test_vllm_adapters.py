@@ -133,6 +133,16 @@ def test_a_failed_download_leaves_nothing_and_is_tried_again(tmp_path):
     assert shelf.fetched == ["bad-v1"] * 2 and shelf.there == set()
 
 
+def test_an_id_of_another_form_touches_no_folder(tmp_path):
+    other = tmp_path / "other-v1"
+    other.mkdir()
+    (tmp_path / "root").mkdir()
+    shelf = Shelf(tmp_path / "root", 2)
+    with pytest.raises(NotFoundError, match="expected NAME-vN"):
+        asyncio.run(shelf.use("../other-v1"))
+    assert other.is_dir() and shelf.fetched == []
+
+
 def test_a_download_that_nobody_waits_for_any_more_is_not_lost(tmp_path):
     shelf = Shelf(tmp_path, 2)
 

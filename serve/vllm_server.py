@@ -40,11 +40,11 @@ class VllmServer:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: dict[str, Any], store: str
     ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="rayraft-vllm-")
         check_vllm()
         config = GeneratorConfig(**settings)
         digest = await asyncio.to_thread(base_digest, config.base_model)
         source = AdapterSource(store, digest, config.vllm.max_lora_rank)
-        self._folder = tempfile.TemporaryDirectory(prefix="rayraft-vllm-")
         self._adapters = AdapterFolders(
             Path(self._folder.name), source.fetch, config.max_loaded_adapters
         )
@@ -53,6 +53,10 @@ class VllmServer:
         self._naming = asyncio.Lock()
         self._worked_at = float("-inf")
         self._server = await _started(config)
+
+    def __del__(self) -> None:
+        # Serve calls it when it takes a replica down, whose process then ends without finalizers.
+        self._folder.cleanup()
 
     async def stream(self, request: VllmRequest) -> AsyncGenerator[VllmPiece, None]:
         """The output piece by piece; leaving early ends it and frees its memory.

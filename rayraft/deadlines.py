@@ -4,8 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from rayraft.errors import DeadlineExceeded
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -23,6 +26,19 @@ async def within(deadline_at: float | None, what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as exc:
         raise DeadlineExceeded(f"the request's time limit passed during {what}") from exc
+
+
+async def next_within(items: AsyncIterator[T], deadline_at: float | None, what: str) -> T | None:
+    """The next item; None after the last.
+
+    A stream is waited for piece by piece, since a time limit around a `yield` would also count, and
+    cancel, what the consumer does with the piece.
+
+    Raises:
+        DeadlineExceeded: As `within`.
+    """
+    async with within(deadline_at, what):
+        return await anext(items, None)
 
 
 def passed(deadline_at: float | None) -> bool:

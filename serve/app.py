@@ -8,13 +8,17 @@ import ray.serve
 
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError
-from serve.config import AppConfig, RetrieverConfig
+from serve.config import AppConfig, GeneratorConfig, RetrieverConfig
 from serve.deployments import Api, Generator, Router
 from serve.knowledge import Retriever, Writer
 from serve.scaling import ScaleConfig, deployment_options
 from serve.shards import RetrieverShard, ShardedRetriever
+from serve.vllm_options import check_vllm, server_options
+from serve.vllm_server import VllmServer
 
 APP_NAME = "rayraft"
+PASSING_ON = ScaleConfig(max_replicas=4, target_ongoing_requests=64, max_ongoing_requests=128)
+"""Of a generator that only waits for vLLM, as the router waits for it."""
 
 
 def build_app(args: AppConfig) -> Any:
@@ -30,7 +34,7 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     """The application with another generator, such as a test's."""
     store = resolve_store(args.store)
     retriever = retriever_of(args.retriever, store)
-    generator = _deployment(generator_class, args.generator.scale).bind(args.generator, store)
+    generator = generator_of(args.generator, store, generator_class)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     router = _deployment(Router, args.answering.scale).bind(
         args.answering, store, retriever, generator
@@ -54,6 +58,20 @@ def retriever_of(config: RetrieverConfig, store: str) -> Any:
     return _deployment(ShardedRetriever, config.scale).bind(config, store, *shards)
 
 
+def generator_of(config: GeneratorConfig, store: str, cls: type[Generator]) -> Any:
+    """The deployment that writes; with engine `vllm` it passes on to another one.
+
+    Raises:
+        ConfigError: vLLM is to run in this environment, and is not installed.
+    """
+    if config.engine != "vllm":
+        return _deployment(cls, config.scale).bind(config, store)
+    if not config.vllm.python:
+        check_vllm()
+    vllm = _made(VllmServer, "Vllm", server_options(config)).bind(config.model_dump(), store)
+    return _deployment(cls, PASSING_ON).bind(config, store, vllm)
+
+
 def resolve_store(store: str) -> str:
     """`store` or RAYRAFT_STORE; a relative folder becomes absolute, since replicas run elsewhere.
 
@@ -67,7 +85,11 @@ def resolve_store(store: str) -> str:
 
 
 def _deployment(cls: type, scale: ScaleConfig, name: str | None = None) -> Any:
+    return _made(cls, name or cls.__name__, deployment_options(scale))
+
+
+def _made(cls: type, name: str, options: dict[str, Any]) -> Any:
     with warnings.catch_warnings():
         # Ray 2.60 names environment variables as its successors and does not read them yet.
         warnings.filterwarnings("ignore", message="The `metrics_interval_s` field")
-        return ray.serve.deployment(cls, name=name or cls.__name__, **deployment_options(scale))
+        return ray.serve.deployment(cls, name=name, **options)

@@ -13,7 +13,7 @@ from rayraft.protocols import Mu
 from rayraft.router import RouterConfig
 from rayraft.views import MixConfig
 from rayraft.writing import RowLimits
-from serve.engine_config import OpenAIConfig
+from serve.engine_config import OpenAIConfig, VllmConfig
 from serve.scaling import ScaleConfig, SleepingScaleConfig
 
 
@@ -126,10 +126,14 @@ class RetrieverConfig(Config):
 class GeneratorConfig(Config):
     """The deployment that writes."""
 
-    engine: Literal["transformers", "openai"] = "transformers"
-    """`transformers`: in this process; `openai`: an OpenAI-compatible endpoint."""
+    engine: Literal["transformers", "openai", "vllm"] = "transformers"
+    """`transformers`: in this process; `openai`: an OpenAI-compatible endpoint; `vllm`: vLLM in a
+    deployment of its own."""
     openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
     """The endpoint of engine `openai`, for which the model's settings below mean nothing."""
+    vllm: VllmConfig = Field(default_factory=VllmConfig)
+    """Of engine `vllm`. Of the settings below base model, dtype, threads (on CPUs), loaded adapters
+    and scale are its, too."""
     base_model: str = "mini"
     """`mini`, a folder, or a model of the hub."""
     device: str = "auto"
@@ -172,6 +176,24 @@ class GeneratorConfig(Config):
     def _endpoint_is_said(self) -> "GeneratorConfig":
         if self.engine == "openai" and not (self.openai.base_url and self.openai.served_model):
             raise ValueError("engine=openai: needs openai.base_url and openai.served_model")
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_can(self) -> "GeneratorConfig":
+        if self.engine != "vllm":
+            return self
+        if self.base_model == "mini":
+            raise ValueError("base_model='mini': the shipped model needs engine=transformers")
+        if self.max_loaded_adapters < self.vllm.max_loras:
+            raise ValueError(
+                f"max_loaded_adapters={self.max_loaded_adapters} is below "
+                f"vllm.max_loras={self.vllm.max_loras}"
+            )
+        if self.scale.num_gpus:
+            raise ValueError(
+                f"scale.num_gpus={self.scale.num_gpus}: with engine=vllm, tensor_parallel_size and "
+                "pipeline_parallel_size of vllm.engine say how many GPUs a replica has"
+            )
         return self
 
 

@@ -39,10 +39,16 @@ from serve.service import FloatArray, Search
 
 
 class Generator:
-    """Writes outputs with the base model and the published adapters."""
+    """Writes outputs with the base model and the published adapters.
 
-    def __init__(self, config: GeneratorConfig, store: str) -> None:
-        self._engine, self._base_digest = open_engine(config, store, self.load_model)
+    Args:
+        config: Says which engine.
+        store: Where the adapters are.
+        vllm: Handle of vLLM's deployment, for engine `vllm`.
+    """
+
+    def __init__(self, config: GeneratorConfig, store: str, vllm: Any = None) -> None:
+        self._engine, self._base_digest = open_engine(config, store, self.load_model, vllm)
 
     @staticmethod
     def load_model(config: GeneratorConfig) -> LanguageModel:

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
+from rayraft.errors import ConfigError
+from rayraft.models.base_files import base_digest
 from rayraft.protocols import GeneratedPiece, GenerateRequest
 from serve.adapters import AdapterLoader
 from serve.config import GeneratorConfig
@@ -40,13 +42,26 @@ def open_engine(
     config: GeneratorConfig,
     store: str,
     load: Callable[[GeneratorConfig], LanguageModel] = load_model,
+    vllm: Any = None,
 ) -> tuple[Engine, str]:
-    """The configured engine, and the digest of its base model (what adapters must fit)."""
+    """The configured engine, and the digest of its base model (what adapters must fit).
+
+    Args:
+        config: Says which.
+        store: Where adapters are.
+        load: Loads a model into this process.
+        vllm: Handle of vLLM's deployment, for engine `vllm`.
+
+    Raises:
+        ConfigError: Engine `vllm` without its deployment, or with a model that it does not run.
+    """
     if config.engine == "openai":
         from serve.openai_engine import OpenAIEngine
 
         remote = OpenAIEngine(config.openai, os.environ.get(API_KEY, ""))
         return remote, config.openai.base_digest or f"openai:{config.openai.served_model}"
+    if config.engine == "vllm":
+        return _vllm_engine(config, vllm), base_digest(config.base_model)
     model = load(config)
     engine = TextEngine(
         model,
@@ -59,3 +74,13 @@ def open_engine(
         max_waiting=config.max_waiting,
     )
     return engine, model.base_digest
+
+
+def _vllm_engine(config: GeneratorConfig, vllm: Any) -> Engine:
+    from serve.vllm_engine import VllmEngine
+
+    if vllm is None:
+        raise ConfigError(
+            "generator.engine='vllm' runs in the service alone: rayraft serve, and ask --url"
+        )
+    return VllmEngine(config.base_model, vllm)

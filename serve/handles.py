@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar
 
 from ray.exceptions import RayActorError, RayTaskError
@@ -129,7 +129,7 @@ class HandleService:
         return version
 
 
-async def stream_of(response: Any) -> AsyncIterator[Any]:
+async def stream_of(response: Any) -> AsyncGenerator[Any, None]:
     """A streaming handle's items; leaving the loop early cancels the call on the replica."""
     items = response.__aiter__()
     finished = False

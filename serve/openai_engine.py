@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import openai
 
-from rayraft.deadlines import within
+from rayraft.deadlines import next_within, within
 from rayraft.errors import GenerationError, InputError, NotFoundError
 from rayraft.protocols import GeneratedPiece, GenerateRequest
 from serve.breaker import CircuitBreaker
@@ -66,12 +66,12 @@ class OpenAIEngine:
         """The output piece by piece, the token counts last; raises as `generate`."""
         body = self._body(request)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        usage = None
+        usage, deadline_at = None, request.deadline_at
         with self._calling():
-            async with within(request.deadline_at, "generation"):
-                chunks = await self._client.chat.completions.create(**body)
+            async with within(deadline_at, "generation"):
+                chunks: Any = await self._client.chat.completions.create(**body)
             try:
-                while (chunk := await _next(chunks, request.deadline_at)) is not None:
+                while (chunk := await next_within(chunks, deadline_at, "generation")) is not None:
                     usage = chunk.usage or usage
                     text = chunk.choices[0].delta.content if chunk.choices else None
                     if text:
@@ -142,11 +142,6 @@ class OpenAIEngine:
             raise GenerationError(f"{url}: {_reason(exc)}") from exc
         finally:
             self._breaker.end(worked)
-
-
-async def _next(chunks: Any, deadline_at: float | None) -> Any:
-    async with within(deadline_at, "generation"):
-        return await anext(chunks, None)
 
 
 def _piece(text: str | None, usage: Any) -> GeneratedPiece:

@@ -3,25 +3,56 @@
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
 from rayraft.errors import InputError
 from rayraft.models.base import BaseModel
+from rayraft.models.base_config import load_tokenizer, read_config
+from rayraft.models.base_files import base_folder
 from rayraft.models.rendering import end_token_id, render_prompt
 from rayraft.prompts import Message
 
 
 class Codec:
-    """The tokenizer of a text model, and what it knows of the model."""
+    """The tokenizer of a text model, and what it knows of the model.
 
-    def __init__(self, base: BaseModel) -> None:
-        self.is_encoder_decoder = base.is_encoder_decoder
-        self.tokenizer = base.tokenizer
-        self.end_ids = _end_ids(base)
-        self.pad_id: int = base.tokenizer.pad_token_id or 0
-        self._limit: int | None = getattr(base.model.config, "max_position_embeddings", None)
-        special = (base.tokenizer.pad_token_id, base.tokenizer.bos_token_id)
-        start = base.model.config.decoder_start_token_id if base.is_encoder_decoder else None
-        self._hidden_ids = {*self.end_ids, *special, base.tokenizer.cls_token_id, start}
+    Args:
+        tokenizer: Of the model.
+        config: The model's configuration.
+        generation: Its generation configuration, if it has one.
+    """
+
+    def __init__(self, tokenizer: Any, config: Any, generation: Any) -> None:
+        self.is_encoder_decoder = bool(config.is_encoder_decoder)
+        self.tokenizer = tokenizer
+        self.end_ids = _end_ids(tokenizer, generation)
+        self.pad_id: int = tokenizer.pad_token_id or 0
+        self._limit: int | None = getattr(config, "max_position_embeddings", None)
+        special = (tokenizer.pad_token_id, tokenizer.bos_token_id)
+        start = config.decoder_start_token_id if self.is_encoder_decoder else None
+        self._hidden_ids = {*self.end_ids, *special, tokenizer.cls_token_id, start}
+
+    @classmethod
+    def of(cls, base: BaseModel) -> "Codec":
+        """That of a loaded model."""
+        config: Any = base.model.config
+        return cls(base.tokenizer, config, base.model.generation_config)
+
+    @classmethod
+    def load(cls, base_model: str) -> "Codec":
+        """That of a model whose weights are somewhere else.
+
+        Raises:
+            NotFoundError: No such folder, and the hub gives none.
+            InputError: Its configuration cannot be read, or would run code.
+        """
+        folder = base_folder(base_model)
+        config = read_config(folder)
+        try:
+            generation = GenerationConfig.from_pretrained(folder)
+        except OSError:  # a model need not have the file
+            generation = GenerationConfig.from_model_config(config)
+        return cls(load_tokenizer(base_model), config, generation)
 
     def render(self, prompt: list[Message], max_new_tokens: int) -> list[int]:
         """The ids of a prompt.
@@ -62,7 +93,7 @@ class Codec:
         return str(self.tokenizer.decode(shown, skip_special_tokens=False)).strip()
 
 
-def _end_ids(base: BaseModel) -> list[int]:
-    known: Any = getattr(base.model.generation_config, "eos_token_id", None)
+def _end_ids(tokenizer: Any, generation: Any) -> list[int]:
+    known: Any = getattr(generation, "eos_token_id", None)
     ids = known if isinstance(known, list) else [known] if known is not None else []
-    return sorted({*ids, end_token_id(base.tokenizer)})
+    return sorted({*ids, end_token_id(tokenizer)})

@@ -41,7 +41,7 @@ class TextModel:
     def __init__(self, base: BaseModel, digest: str, device: str) -> None:
         self.base_digest = digest
         self.is_encoder_decoder = base.is_encoder_decoder
-        self._codec = Codec(base)
+        self._codec = Codec.of(base)
         self._device = torch.device(device)
         self._model: Any = base.model.to(self._device).eval()  # type: ignore[arg-type]
         self._adapters = Adapters(base.model, digest, prompt_digest())

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -63,22 +64,22 @@ def save_seq2seq(folder: Path) -> str:
     return str(folder)
 
 
-def save_causal(folder: Path) -> str:
-    """A decoder with grouped heads."""
+def save_causal(folder: Path, **changed: Any) -> str:
+    """A decoder with grouped heads; `changed` are settings in place of these."""
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=None,
-        eos_token_id=1,
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    settings: dict[str, Any] = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": None,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
+    LlamaForCausalLM(LlamaConfig(**(settings | changed))).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return str(folder)
 

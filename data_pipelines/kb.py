@@ -14,9 +14,9 @@ import pyarrow as pa
 from data_pipelines.kb_delta import Delta, table_delta
 from data_pipelines.kb_table import (
     SEARCH_COLUMN,
+    begin_search_index,
     bm25,
     check_embedder,
-    create_search_index,
     create_table,
     index_named,
     kb_uri,
@@ -74,7 +74,7 @@ class KnowledgeBase:
             kb = cls.open(store)
         check_embedder(kb.embedder, embedder_spec, store)
         if not index_named(kb._dataset, SEARCH_COLUMN):  # new, or its creator was killed half-way
-            create_search_index(kb.writer())
+            begin_search_index(kb.writer())
             kb.checkout_latest()
         return kb
 

@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import lance
@@ -122,13 +123,14 @@ def unindexed_rows(dataset: Any, column: str) -> int:
 
 
 def create_search_index(dataset: Any) -> None:
+    """The index of the text search; one that is there is made anew."""
+    dataset.create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False)
+
+
+def begin_search_index(dataset: Any) -> None:
     """The index of the text search, unless another process is making it."""
-    try:
-        dataset.create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False)
-    except OSError as exc:
-        if not is_conflict(exc):
-            raise
-        logger.info("another process committed while the index was made: %s", exc)
+    with left_to_others("making of the text index"):
+        create_search_index(dataset)
 
 
 def update_index(dataset: Any, column: str = SEARCH_COLUMN) -> None:
@@ -136,12 +138,19 @@ def update_index(dataset: Any, column: str = SEARCH_COLUMN) -> None:
 
     Then its own update, or that of the next writer, covers the rest.
     """
-    try:
+    with left_to_others("index update"):
         dataset.optimize.optimize_indices(index_names=[index_named(dataset, column)])
+
+
+@contextmanager
+def left_to_others(what: str) -> Iterator[None]:
+    """Inside, a commit that another writer's is ahead of ends the work without an error."""
+    try:
+        yield
     except OSError as exc:
         if not is_conflict(exc):
             raise
-        logger.info("index update left to another writer: %s", exc)
+        logger.info("%s left to another writer: %s", what, exc)
 
 
 def read_rows(dataset: Any, columns: Sequence[str], where: str | None = None) -> pa.Table:

@@ -12,7 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import ROW_ID, index_named, is_conflict, unindexed_rows, update_index
+from data_pipelines.kb_table import (
+    ROW_ID,
+    index_named,
+    left_to_others,
+    unindexed_rows,
+    update_index,
+)
 from data_pipelines.kb_text_search import serialized_rows
 from data_pipelines.vectors import FloatArray, Slots
 
@@ -86,7 +92,7 @@ def bring_up(kb: KnowledgeBase) -> None:
         return
     dim = kb.embedder.dim
     pieces = next(pieces for pieces in (dim // 8, dim // 4, dim // 2, 1) if pieces)
-    try:
+    with left_to_others("making of the vector index"):
         writer.create_index(
             VECTOR_COLUMN,
             "IVF_PQ",
@@ -96,6 +102,3 @@ def bring_up(kb: KnowledgeBase) -> None:
             num_sub_vectors=pieces if dim % pieces == 0 else 1,
             replace=True,
         )
-    except OSError as exc:
-        if not is_conflict(exc):
-            raise

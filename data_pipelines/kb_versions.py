@@ -13,7 +13,7 @@ from typing import Any
 from data_pipelines.artifacts import listing, read_manifest
 from data_pipelines.ingest import commit_rows
 from data_pipelines.kb import KnowledgeBase
-from data_pipelines.kb_table import SEARCH_COLUMN, check_embedder, index_named, open_table
+from data_pipelines.kb_table import check_embedder, create_search_index, index_named, open_table
 from data_pipelines.kb_vectors import VECTOR_COLUMN
 from rayraft.errors import InputError, NotFoundError
 
@@ -228,7 +228,7 @@ def purge(store: str) -> Compacted:
     dataset = open_table(store)
     if name := index_named(dataset, VECTOR_COLUMN):
         dataset.drop_index(name)
-    dataset.create_scalar_index(SEARCH_COLUMN, "INVERTED", with_position=False, replace=True)
+    create_search_index(dataset)
     dataset = open_table(store)
     old = [int(v["version"]) for v in dataset.versions() if int(v["version"]) != dataset.version]
     return delete_versions(store, old)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rayraft.mini.layers import EncoderConfig, EncoderLayer
-from rayraft.mini.packing import Layout, Source
+from rayraft.mini.packing import Layout, Source, attention_width
 
 _OF_BERT = {
     "embeddings.LayerNorm.": "norm.",
@@ -46,8 +46,9 @@ class SegmentReader(nn.Module):
             None if attention_mask is None else attention_mask.bool(), *input_ids.shape
         )
         segment_N, offset_N = self._segments(input_ids, mask_BS.bool())
-        width = int(offset_N.max()) + 1
-        segments = Layout(int(segment_N.max()) + 1, width, segment_N * width + offset_N)
+        count = int(segment_N.max()) + 1
+        width = attention_width(int(offset_N.max()) + 1, count)
+        segments = Layout(count, width, segment_N * width + offset_N)
         if segments.rows * width == len(segment_N):
             segments = replace(segments, index_N=None)
         return Source(rows.pack(input_ids), segment_N, offset_N, rows, segments)

@@ -34,15 +34,17 @@ def test_bf16_points_where_fp32_points(embedder: Embedder):
     assert (embedder.embed(TEXTS) * exact).sum(1).min() >= 0.999
 
 
+@pytest.mark.parametrize("words", [0, 151, 250])  # the longer, in wider batches than their texts
 @torch.inference_mode()
-def test_vectors_are_the_means_of_what_transformers_computes():
+def test_vectors_are_the_means_of_what_transformers_computes(words: int):
+    texts = [text + number * " word" for text in TEXTS for number in {words, words // 3}]
     exact = Embedder.load(dtype="float32")
     bert = BertModel.from_pretrained(model_folder("minilm"), add_pooling_layer=False).eval()
-    states = [bert(torch.tensor([ids])).last_hidden_state for ids in exact.tokenizer.encode(TEXTS)]
+    states = [bert(torch.tensor([ids])).last_hidden_state for ids in exact.tokenizer.encode(texts)]
     means = torch.cat([state.mean(1) for state in states])
     expected = torch.nn.functional.normalize(means, dim=1).numpy()
 
-    assert exact.embed(TEXTS) == pytest.approx(expected, abs=1e-5)
+    assert exact.embed(texts) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_bert_that_computes_something_else_is_refused(tmp_path: Path):

@@ -1,8 +1,9 @@
 """How soon every retriever replica finds what was written: after each of 20 commits.
 
-A store of `CHUNKS` made-up chunks (100,000; a million at the full size) with random vectors is
-served by two replicas. A document is committed from another process than theirs, and clients go on
-searching for it by HTTP: it is visible from the last search on that was begun and did not find it.
+A store of `CHUNKS` made-up chunks (100,000; a million at the full size), whose vectors lie around
+centres as those of texts do, is served by two replicas. A document is committed from another
+process than theirs, and clients go on searching for it by HTTP: it is visible from the last search
+on that was begun and did not find it.
 No peer: what is compared are the first and the last replica, and the bar of one second.
 `SETTINGS` (with spaces between) reach the server.
 """
@@ -31,7 +32,7 @@ from rayraft.models.embedder import Embedder
 from rayraft.records import Chunk, Document
 
 CHUNKS = int(os.environ.get("CHUNKS", 1_000_000 if FULL else 100_000))
-BATCH, PER_DOCUMENT = 50_000, 10
+BATCH, PER_DOCUMENT, DIM, CENTRES = 50_000, 10, 384, 10_000
 WRITES, CLIENTS, WATCH_S = 20, 4, 2.5
 SETTINGS = ("retriever.scale.min_replicas=2", "retriever.scale.max_replicas=2")
 WORDS = tuple(
@@ -58,7 +59,10 @@ def made_up(first: int, count: int, rng: np.random.Generator) -> pa.Table:
         ]
         document = Document(document_id=name, title=name, text=" ")
         documents.append((document, f"{name}:bench", chunks))
-    vectors = rng.standard_normal((count, 384), dtype=np.float32)
+    vectors = rng.standard_normal((count, DIM), dtype=np.float32)
+    vectors += np.random.default_rng(1).standard_normal((CENTRES, DIM), dtype=np.float32)[
+        rng.integers(0, CENTRES, count)
+    ]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return chunk_row_table(documents).append_column("embedding", vector_array(vectors))
 

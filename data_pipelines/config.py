@@ -9,6 +9,7 @@ from rayraft.fusion import RRF_K
 
 Strategy = Literal["heading", "sentence", "fixed"]
 IndexKind = Literal["auto", "exact", "hnsw", "ivfpq", "disk"]
+HnswCodes = Literal["bf16", "8bit"]
 FusionKind = Literal["rrf", "weighted"]
 
 
@@ -116,6 +117,9 @@ class DenseConfig(Config):
     """HNSW: breadth of a search while the index is built."""
     hnsw_links: int = Field(default=24, ge=2, le=128)
     """HNSW: links of a vector; each takes 8 bytes."""
+    hnsw_codes: HnswCodes = "bf16"
+    """HNSW: what a vector is kept as in the graph; `8bit` takes half the memory of `bf16`
+    and needs a greater `ef_search` where vectors lie close."""
     probe_share: float = Field(default=0.03, gt=0, le=1)
     """IVF-PQ: share of the lists that a search reads."""
     filter_exact_chunks: int = Field(default=10_000, ge=0)

@@ -54,7 +54,7 @@ class SnapshotKind:
     @property
     def key(self) -> str:
         """Of all snapshots that may stand for one another."""
-        built = {"ef_construction", "hnsw_links"} if self.ann == "hnsw" else set()
+        built = {"ef_construction", "hnsw_links", "hnsw_codes"} if self.ann == "hnsw" else set()
         parts: list[Any] = [_FORMAT, self.embedder_digest, self.ann]
         parts += [self.dense.model_dump(include=built), self.shard.number, self.shard.count]
         return digest(parts)[:16]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from data_pipelines.ann import AnnKind
-from data_pipelines.config import DenseConfig
+from data_pipelines.config import DenseConfig, HnswCodes
 from data_pipelines.disk_index import DiskIndex
 from data_pipelines.index_snapshot import SnapshotKind, Snapshots, delete_snapshots
 from data_pipelines.kb import KnowledgeBase
@@ -93,15 +93,22 @@ class Plain:
         }
 
 
-@pytest.mark.parametrize("kind", [None, "hnsw", "ivfpq", "disk"])
+@pytest.mark.parametrize(
+    ("kind", "codes"),
+    [(None, "bf16"), ("hnsw", "bf16"), ("hnsw", "8bit"), ("ivfpq", "bf16"), ("disk", "bf16")],
+)
 def test_whatever_query_filter_and_index_the_true_top_k_of_what_is_allowed(
-    kind: AnnKind | Literal["disk"] | None, kb: KnowledgeBase, before: KnowledgeBase
+    kind: AnnKind | Literal["disk"] | None,
+    codes: HnswCodes,
+    kb: KnowledgeBase,
+    before: KnowledgeBase,
 ):
+    dense = DENSE.model_copy(update={"hnsw_codes": codes})
     index: MemoryIndex | DiskIndex
     if kind == "disk":
-        index = DiskIndex(before, DENSE)
+        index = DiskIndex(before, dense)
     else:
-        snapshots = Snapshots(kb.store, SnapshotKind(SPEC.digest, kind, DENSE))
+        snapshots = Snapshots(kb.store, SnapshotKind(SPEC.digest, kind, dense))
         snapshots.build(before)
         index = snapshots.open(before.version)
     index.apply(kb.delta(before.version))

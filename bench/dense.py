@@ -48,15 +48,16 @@ class Ours:
 
     def __init__(self, vectors: FloatArray, kind: str = "hnsw") -> None:
         self._count, self._vectors = len(vectors), Vectors(vectors, vectors[:0])
-        self._ann = AnnIndex.build(kind, vectors, DenseConfig())  # type: ignore[arg-type]
+        self._folder = tempfile.TemporaryDirectory()
+        path, config = Path(self._folder.name) / "index", DenseConfig()
+        AnnIndex.build(kind, vectors, config).save(path)  # type: ignore[arg-type]
+        # As a replica has it: mapped, and so with larger pages than what is built in memory.
+        self._ann = AnnIndex.open(path, kind, config)  # type: ignore[arg-type]
         ids = np.arange(self._count)
         everything = np.ones(self._count, dtype=np.bool_)
         self._rows = RowsView((), ids[:0], ids, everything, self._count, {})
-        with tempfile.TemporaryDirectory() as name:
-            self._ann.save(Path(name) / "index")
-            # What a hit is scored by in the end is a float32 vector in a mapped file.
-            size = (Path(name) / "index").stat().st_size + vectors.nbytes
-        self.bytes_per_vector = size / len(vectors)
+        # What a hit is scored by in the end is a float32 vector in a mapped file.
+        self.bytes_per_vector = (path.stat().st_size + vectors.nbytes) / len(vectors)
 
     def search(self, breadth: int, mask: Mask) -> Search:
         """Top-k ids by a search of this breadth."""

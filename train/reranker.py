@@ -102,11 +102,13 @@ def train_reranker(
     features = [_features(side, settings.base_model, config.max_tokens) for side in rows]
     result = fit_features(settings, features[0], place, features[1] if rows[1] else None)
     measured = asked.held_out[: config.measured]
-    before = measure(kb, embedder, settings.base_model, measured, config)
     with TemporaryDirectory() as folder:
         exported = result.export_to(Path(folder))
-        after = measure(kb, embedder, folder, measured, config)
-        figures = {f"ndcg@{DEPTH}_before": before, f"ndcg@{DEPTH}_after": after}
+        rerankers = {"fused": None, "before": settings.base_model, "after": folder}
+        figures = {
+            f"ndcg@{DEPTH}_{when}": measure(kb, embedder, reranker, measured, config)
+            for when, reranker in (rerankers if measured else {}).items()
+        }
         manifest = Manifest(
             kind="reranker",
             made_from=[asked.source, f"runs/{place.name}"],
@@ -115,9 +117,7 @@ def train_reranker(
             base_digest=base,
             data_digest=recipe,
             config=config.model_dump(mode="json"),
-            metrics=result.metrics
-            | {"rows": float(len(rows[0])), "measured": float(len(measured))}
-            | {key: value for key, value in figures.items() if value is not None},
+            metrics=result.metrics | figures | {"rows": len(rows[0]), "measured": len(measured)},
             curve=result.curve,
         )
         return _publish(store, name, exported, manifest)
@@ -177,16 +177,14 @@ def check_base(base_model: str) -> None:
 def measure(
     kb: KnowledgeBase,
     embedder: Embedder,
-    reranker: str,
+    reranker: str | None,
     questions: Sequence[Question],
     config: RerankerConfig,
-) -> float | None:
-    """Mean nDCG of hybrid search whose hits this reranker puts in order; None of no question."""
-    if not questions:
-        return None
-    settings = RetrievalConfig(
-        candidates=config.candidates, rerank=config.candidates, reranker=reranker
-    )
+) -> float:
+    """Mean nDCG of hybrid search, its hits put in order by a reranker, if one is given."""
+    settings = RetrievalConfig(candidates=config.candidates)
+    if reranker is not None:
+        settings = settings.model_copy(update={"rerank": config.candidates, "reranker": reranker})
     retriever = open_retriever(kb, settings, embedder=embedder)
     found = retriever.search([q.question for q in questions], DEPTH)
     scores = [

@@ -75,8 +75,11 @@ def summary(trained: "TrainedReranker") -> str:
     ]
     if "ndcg@10_after" in metrics:
         lines.append(
-            f"nDCG@10         {metrics['ndcg@10_before']:.4f} before, "
-            f"{metrics['ndcg@10_after']:.4f} after, on {metrics['measured']:.0f} held-out questions"
+            f"nDCG@10         {metrics['ndcg@10_fused']:.4f} without a reranker, "
+            f"{metrics['ndcg@10_before']:.4f} before, {metrics['ndcg@10_after']:.4f} after, "
+            f"on {metrics['measured']:.0f} held-out questions"
         )
+        if metrics["ndcg@10_after"] <= metrics["ndcg@10_fused"]:
+            lines.append("                it is no better than none: leave reranking off")
     lines.append(f"served by       retriever.retrieval.reranker={trained.ref.artifact_id}")
     return "\n".join(lines)

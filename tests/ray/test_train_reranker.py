@@ -10,6 +10,7 @@ from data_pipelines.model_artifacts import model_folder, model_source
 from data_pipelines.open_retriever import open_retriever
 from rayraft.config import load
 from rayraft.errors import ArtifactMismatch, ConfigError, NotFoundError
+from rayraft.metrics import ndcg_at_k
 from serve.retriever_base import OwnReranker
 from tests.ray.raft_store import CITIES, fee_questions, make_store
 from train.reranker import check_base, from_questions, train_reranker
@@ -37,6 +38,15 @@ def test_a_reranker_is_trained_published_and_searched_with(tmp_path: Path) -> No
     metrics = trained.manifest.metrics
     assert (metrics["rows"], metrics["measured"]) == (len(asked.train), len(asked.held_out))
     assert 0 <= metrics["ndcg@10_before"] <= 1 and 0 < metrics["ndcg@10_after"] <= 1
+    plain = open_retriever(kb, RetrievalConfig(candidates=8))
+    found = plain.search([q.question for q in asked.held_out], 10)
+    assert metrics["ndcg@10_fused"] == pytest.approx(
+        sum(
+            ndcg_at_k([hit.document_id for hit in hits], question.gold_ids, 10) or 0
+            for question, hits in zip(asked.held_out, found, strict=True)
+        )
+        / len(found)
+    )
     assert trained.manifest.kb_version == kb.version
 
     scores = {}

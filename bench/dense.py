@@ -51,7 +51,7 @@ class Ours:
         self._folder = tempfile.TemporaryDirectory()
         path, config = Path(self._folder.name) / "index", DenseConfig()
         AnnIndex.build(kind, vectors, config).save(path)  # type: ignore[arg-type]
-        # As a replica has it: mapped, and so with larger pages than what is built in memory.
+        # As a replica has it: mapped, which is also quicker than one that was built in memory.
         self._ann = AnnIndex.open(path, kind, config)  # type: ignore[arg-type]
         ids = np.arange(self._count)
         everything = np.ones(self._count, dtype=np.bool_)

@@ -28,6 +28,7 @@ from data_pipelines.index_keeper import IndexKeeper
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.schema import chunk_row_table, vector_array
 from data_pipelines.sharding import ALL
+from data_pipelines.vectors import FloatArray
 from rayraft.models.embedder import Embedder
 from rayraft.records import Chunk, Document
 
@@ -40,7 +41,7 @@ WORDS = tuple(
 )
 
 
-def made_up(first: int, count: int, rng: np.random.Generator) -> pa.Table:
+def made_up(first: int, count: int, centres: FloatArray, rng: np.random.Generator) -> pa.Table:
     """Rows of documents of ten chunks of thirty words."""
     words = random.Random(first)
     documents = []
@@ -60,9 +61,7 @@ def made_up(first: int, count: int, rng: np.random.Generator) -> pa.Table:
         document = Document(document_id=name, title=name, text=" ")
         documents.append((document, f"{name}:bench", chunks))
     vectors = rng.standard_normal((count, DIM), dtype=np.float32)
-    vectors += np.random.default_rng(1).standard_normal((CENTRES, DIM), dtype=np.float32)[
-        rng.integers(0, CENTRES, count)
-    ]
+    vectors += centres[rng.integers(0, len(centres), count)]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return chunk_row_table(documents).append_column("embedding", vector_array(vectors))
 
@@ -122,11 +121,12 @@ async def measure(url: str, kb: KnowledgeBase, embedder: Embedder) -> list[float
 def main() -> None:
     """Runs the bench."""
     embedder, rng = Embedder.load(threads=1), np.random.default_rng(0)
+    centres = rng.standard_normal((CENTRES, DIM), dtype=np.float32)
     with tempfile.TemporaryDirectory() as name:
         store = str(Path(name) / "store")
         kb = KnowledgeBase.create_or_open(store, embedder.spec)
         for first in range(0, CHUNKS, BATCH):
-            kb.commit(made_up(first, min(BATCH, CHUNKS - first), rng))
+            kb.commit(made_up(first, min(BATCH, CHUNKS - first), centres, rng))
             print(f"{kb.count_chunks()} chunks", flush=True)
         kb.optimize()
         began = time.perf_counter()

@@ -25,7 +25,7 @@ from usearch.index import Index
 
 from bench.harness import FULL, report
 from bench.vectors import FloatArray, enlarged, real_queries, real_vectors
-from data_pipelines.ann import AnnIndex
+from data_pipelines.ann import AnnIndex, AnnKind
 from data_pipelines.chunk_rows import RowsView
 from data_pipelines.config import DenseConfig
 from data_pipelines.memory_index import IndexView
@@ -46,13 +46,13 @@ class Ours:
 
     name = "rayraft"
 
-    def __init__(self, vectors: FloatArray, kind: str = "hnsw") -> None:
+    def __init__(self, vectors: FloatArray, kind: AnnKind = "hnsw") -> None:
         self._count, self._vectors = len(vectors), Vectors(vectors, vectors[:0])
         self._folder = tempfile.TemporaryDirectory()
         path, config = Path(self._folder.name) / "index", DenseConfig()
-        AnnIndex.build(kind, vectors, config).save(path)  # type: ignore[arg-type]
+        AnnIndex.build(kind, vectors, config).save(path)
         # As a replica has it: mapped, which is also quicker than one that was built in memory.
-        self._ann = AnnIndex.open(path, kind, config)  # type: ignore[arg-type]
+        self._ann = AnnIndex.open(path, kind, config)
         ids = np.arange(self._count)
         everything = np.ones(self._count, dtype=np.bool_)
         self._rows = RowsView((), ids[:0], ids, everything, self._count, {})

@@ -116,7 +116,8 @@ def _hnsw(vectors: FloatArray, config: DenseConfig) -> Any:
     dim = vectors.shape[1]
     index = _FAISS.IndexHNSWSQ(dim, codes, config.hnsw_links, _FAISS.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = config.ef_construction
-    index.train(_sample(vectors, 50_000))
+    if not index.is_trained:  # 8 bits need each dimension's bounds
+        index.train(_sample(vectors, 50_000))
     index.add(vectors)
     return index
 

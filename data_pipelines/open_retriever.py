@@ -4,8 +4,7 @@ from data_pipelines.config import RetrievalConfig
 from data_pipelines.embedders import open_embedder
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.model_artifacts import model_source
-from data_pipelines.retrieval import HybridRetriever
-from rayraft.models.embedder import Embedder
+from data_pipelines.retrieval import HybridRetriever, TextEmbedder
 from rayraft.models.reranker import Reranker
 
 
@@ -13,7 +12,7 @@ def open_retriever(
     kb: KnowledgeBase,
     config: RetrievalConfig | None = None,
     threads: int | None = None,
-    embedder: Embedder | None = None,
+    embedder: TextEmbedder | None = None,
 ) -> HybridRetriever:
     """The retriever over `kb`, with the store's embedder and, if it is asked for, the reranker.
 

@@ -1,6 +1,6 @@
 """A reranker trained on a store's own questions: mined rows, the common loop, an artifact."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,6 @@ import ray.data
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.config import RetrievalConfig
-from data_pipelines.embedders import open_embedder
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.model_artifacts import model_source
 from data_pipelines.open_retriever import open_retriever
@@ -23,7 +22,6 @@ from rayraft.manifests import Manifest
 from rayraft.metrics import ndcg_at_k
 from rayraft.models.base_config import load_tokenizer, read_config
 from rayraft.models.base_files import base_digest, base_folder
-from rayraft.models.embedder import Embedder
 from rayraft.questions import question_of
 from rayraft.records import Question, RaftExample, digest
 from rayraft.tenants import check_learner
@@ -88,8 +86,7 @@ def train_reranker(
     )
     check_base(settings.base_model)
     kb = KnowledgeBase.open(store, asked.kb_version)
-    embedder = open_embedder(kb)
-    plain = open_retriever(kb, RetrievalConfig(candidates=config.candidates), embedder=embedder)
+    plain = open_retriever(kb, RetrievalConfig(candidates=config.candidates))
     rows = [_mined(side, plain, kb, config) for side in (asked.train, asked.held_out)]
     if not rows[0]:
         raise InputError(f"{asked.source}: no question with both a golden passage and a wrong one")
@@ -104,11 +101,8 @@ def train_reranker(
     measured = asked.held_out[: config.measured]
     with TemporaryDirectory() as folder:
         exported = result.export_to(Path(folder))
-        rerankers = {"fused": None, "before": settings.base_model, "after": folder}
-        figures = {
-            f"ndcg@{DEPTH}_{when}": measure(kb, embedder, reranker, measured, config)
-            for when, reranker in (rerankers if measured else {}).items()
-        }
+        rerankers = {"before": settings.base_model, "after": folder}
+        figures = _figures(plain, kb, rerankers, measured, config) if measured else {}
         manifest = Manifest(
             kind="reranker",
             made_from=[asked.source, f"runs/{place.name}"],
@@ -117,7 +111,8 @@ def train_reranker(
             base_digest=base,
             data_digest=recipe,
             config=config.model_dump(mode="json"),
-            metrics=result.metrics | figures | {"rows": len(rows[0]), "measured": len(measured)},
+            metrics=result.metrics
+            | {"rows": float(len(rows[0])), "measured": float(len(measured)), **figures},
             curve=result.curve,
         )
         return _publish(store, name, exported, manifest)
@@ -174,18 +169,24 @@ def check_base(base_model: str) -> None:
         )
 
 
-def measure(
+def _figures(
+    plain: HybridRetriever,
     kb: KnowledgeBase,
-    embedder: Embedder,
-    reranker: str | None,
+    rerankers: Mapping[str, str],
     questions: Sequence[Question],
     config: RerankerConfig,
-) -> float:
-    """Mean nDCG of hybrid search, its hits put in order by a reranker, if one is given."""
-    settings = RetrievalConfig(candidates=config.candidates)
-    if reranker is not None:
-        settings = settings.model_copy(update={"rerank": config.candidates, "reranker": reranker})
-    retriever = open_retriever(kb, settings, embedder=embedder)
+) -> dict[str, float]:
+    """Mean nDCG in the fused order, and with all candidates put in order by each reranker."""
+    many = config.candidates
+    figures = {f"ndcg@{DEPTH}_fused": _mean_ndcg(plain, questions)}
+    for when, reranker in rerankers.items():
+        settings = RetrievalConfig(candidates=many, rerank=many, reranker=reranker)
+        ranked = open_retriever(kb, settings, embedder=plain.embedder)
+        figures[f"ndcg@{DEPTH}_{when}"] = _mean_ndcg(ranked, questions)
+    return figures
+
+
+def _mean_ndcg(retriever: HybridRetriever, questions: Sequence[Question]) -> float:
     found = retriever.search([q.question for q in questions], DEPTH)
     scores = [
         ndcg_at_k([hit.document_id for hit in hits], question.gold_ids, DEPTH) or 0.0

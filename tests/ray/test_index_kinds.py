@@ -28,6 +28,8 @@ CHUNKS, DIM = 3000, SPEC.dim
 Kind = AnnKind | Literal["disk"] | None
 faiss.omp_set_num_threads(1)  # so little work is slower in several
 DENSE = DenseConfig(filter_exact_chunks=40, probe_share=0.15)
+KINDS: tuple[Kind, ...] = (None, "hnsw", "ivfpq", "disk")
+EIGHT_BITS: tuple[Kind, DenseConfig] = ("hnsw", DENSE.model_copy(update={"hnsw_codes": "8bit"}))
 
 
 def vectors(count: int, seed: int) -> np.ndarray:
@@ -92,8 +94,7 @@ class Plain:
         }
 
 
-@pytest.mark.parametrize("dense", [DENSE, DENSE.model_copy(update={"hnsw_codes": "8bit"})])
-@pytest.mark.parametrize("kind", [None, "hnsw", "ivfpq", "disk"])
+@pytest.mark.parametrize(("kind", "dense"), [(kind, DENSE) for kind in KINDS] + [EIGHT_BITS])
 def test_whatever_query_filter_and_index_the_true_top_k_of_what_is_allowed(
     kind: Kind, dense: DenseConfig, kb: KnowledgeBase, before: KnowledgeBase
 ):
@@ -120,7 +121,7 @@ def test_whatever_query_filter_and_index_the_true_top_k_of_what_is_allowed(
         assert scores.tolist() == pytest.approx([truth[i] for i in ids], abs=1e-5)
         assert sorted(scores.tolist(), reverse=True) == scores.tolist()
         best = sorted(truth.values(), reverse=True)[: len(ids)]
-        assert kind or scores.tolist() == pytest.approx(best, abs=1e-5)
+        assert kind is not None or scores.tolist() == pytest.approx(best, abs=1e-5)
         found += sum(score >= best[-1] - 1e-5 for score in scores) if best else 0
         wanted += len(best)
     assert found >= 0.95 * wanted

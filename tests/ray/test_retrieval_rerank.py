@@ -72,4 +72,4 @@ def test_nothing_found_is_nothing_to_rerank(kb: KnowledgeBase) -> None:
 def test_an_unknown_reranker_is_named(kb: KnowledgeBase, tmp_path: Path) -> None:
     config = RetrievalConfig(rerank=8, reranker=str(tmp_path / "none"))
     with pytest.raises(NotFoundError, match="none"):
-        open_retriever(kb, config, embedder=HashEmbedder())  # type: ignore[arg-type]
+        open_retriever(kb, config, embedder=HashEmbedder())

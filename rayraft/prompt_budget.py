@@ -32,6 +32,8 @@ class PromptBudget:
 
 def fit_passages(question: str, passages: Sequence[Passage], budget: PromptBudget) -> list[Passage]:
     """The first passages that fit together; if not even one does, the beginning of the first."""
+    if _prompt_tokens(question, passages, budget) <= budget.max_prompt_tokens:
+        return list(passages)
     kept: list[Passage] = []
     for passage in passages:
         if _prompt_tokens(question, [*kept, passage], budget) > budget.max_prompt_tokens:

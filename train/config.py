@@ -27,8 +27,8 @@ class LoraSettings(Config):
     target_modules: str | list[str] = "all-linear"
     """Module name suffixes, or `all-linear`: every linear layer but the output head."""
     quantize: Literal["nf4"] | None = None
-    """nf4: the frozen base in 4 bits a weight (QLoRA, arXiv 2305.14314); needs a GPU and
-    bitsandbytes."""
+    """nf4: the frozen base in 4 bits a weight (QLoRA, arXiv 2305.14314); needs bitsandbytes. For
+    GPUs; on CPUs it works and is slow."""
 
 
 class TrainConfig(Config):
@@ -161,7 +161,6 @@ class TrainConfig(Config):
             return self
         needed = {
             "tuning=lora": self.tuning == "lora",
-            "workers.gpus_per_worker=1": self.workers.gpus_per_worker == 1,
             "precision=bf16 or fp16": self.precision != "fp32",
             "zero_stage 1 or 2": self.zero_stage != 3,
         }

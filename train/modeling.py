@@ -20,19 +20,15 @@ from train.contrastive import ContrastiveEncoder, export_encoder, load_encoder
 
 
 def load_to_train(config: TrainConfig) -> BaseModel:
-    """The base model; quantized on this worker's GPU where the configuration asks for it.
+    """The base model; quantized on this worker's device where the configuration asks for it.
 
     Raises:
-        ConfigError: It asks for it, and there is no GPU or no bitsandbytes.
+        ConfigError: It asks for it, and there is no bitsandbytes.
     """
     if config.contrastive_temperature is not None:
         return load_encoder(config.base_model, config.precision)
     if config.lora.quantize is None:
         return load_base(config.base_model, config.precision)
-    if not torch.cuda.is_available():
-        raise ConfigError(
-            f"lora.quantize={config.lora.quantize!r}: this worker sees no CUDA device"
-        )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
             f"lora.quantize={config.lora.quantize!r}: needs bitsandbytes; "

@@ -46,27 +46,35 @@ class CopyHead(nn.Module):
         return nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit)
 
 
-def match_lengths(history_BH: Tensor, source_BS: Tensor, targets: int, context: int) -> Tensor:
-    """How many of the tokens written last stand right before each source position.
+def written_last(history_BH: Tensor, targets: int, context: int) -> Tensor:
+    """The tokens before each next token, the last one first, int64 [B, T, context].
 
     Args:
         history_BH: Output tokens so far, the last `targets` of them being the current inputs.
-        source_BS: Source tokens.
         targets: T, the number of next tokens to be predicted.
-        context: Longest match counted.
+        context: Tokens before each; -1 where there are none.
+    """
+    padded = nn.functional.pad(history_BH, (context, 0), value=-1)
+    windows = padded[:, padded.shape[1] - targets - context + 1 :].unfold(1, context, 1)
+    return windows.flip(-1)
+
+
+def match_lengths(written_BTC: Tensor, source_BS: Tensor) -> Tensor:
+    """How many of the tokens written last stand right before each source position.
+
+    Args:
+        written_BTC: What `written_last` gives; no match is counted as longer than C.
+        source_BS: Source tokens.
 
     Returns:
-        int64 [B, T, S] in 0..context.
+        int64 [B, T, S] in 0..C.
     """
     batch, length = source_BS.shape
-    lengths = source_BS.new_zeros(batch, targets, length)
+    lengths = source_BS.new_zeros(batch, written_BTC.shape[1], length)
     running = torch.ones_like(lengths, dtype=torch.bool)
-    padded = nn.functional.pad(history_BH, (context, 0), value=-1)
-    end = padded.shape[1]
-    for back in range(1, context + 1):
-        written = padded[:, end - targets - back + 1 : end - back + 1]
+    for back, written_BT in enumerate(written_BTC.unbind(-1), 1):
         shifted = nn.functional.pad(source_BS, (back, 0), value=-2)[:, :length]
-        running = running & (written[:, :, None] == shifted[:, None, :])
+        running = running & (written_BT[:, :, None] == shifted[:, None, :])
         lengths += running
     return lengths
 

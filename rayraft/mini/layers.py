@@ -135,14 +135,19 @@ class DecoderLayer(nn.Module):
         target_mask: Tensor | None,
         cache: "EncoderDecoderCache | None",
     ) -> Tensor:
-        """`target_mask` None means plain causal attention over the T tokens given."""
+        """`target_mask` None means plain causal attention over the T tokens given.
+
+        `states_BSD` are of each row's source, or one source for all rows.
+        """
         own, cross = self.attention, self.cross
         key, value = own.own_keys(x_ND, layout)
         if cache is not None:
             key, value = cache.self_attention_cache.update(key, value, self.layer_index)
         x_ND = own(x_ND, layout, key, value, target_mask, causal=layout.width > 1)
         key, value = self.read_source(states_BSD, cache)
-        out_ND: Tensor = self.ffn(cross(x_ND, layout, key, value, source_mask))
+        # To a source that all rows have in common they are one row, without padding.
+        reading = layout if len(key) == layout.rows else Layout.of(None, 1, len(x_ND))
+        out_ND: Tensor = self.ffn(cross(x_ND, reading, key, value, source_mask))
         return out_ND
 
     def read_source(

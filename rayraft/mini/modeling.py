@@ -20,7 +20,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from rayraft.mini.answer_span import span_loss
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.copy_ahead import CopyAhead
-from rayraft.mini.copying import CopyHead, copied_from, match_lengths
+from rayraft.mini.copying import CopyHead, copied_from, match_lengths, written_last
 from rayraft.mini.layers import padding_mask
 from rayraft.mini.packing import MASKED, Layout
 from rayraft.mini.pretrained import MiniPreTrainedModel
@@ -84,7 +84,8 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
             past_key_values,
         )
         history = decoder_input_ids if history_ids is None else history_ids
-        pointer = self.pointer(decoded_ND, layout, encoder_outputs, mask_BS, history)
+        written = written_last(history, layout.width, self.config.copy_context)
+        pointer = self.pointer(decoded_ND, layout, encoder_outputs, mask_BS, written)
         if labels is not None:
             loss = self._loss(decoded_ND, layout.pack(pointer), layout, encoder_outputs, labels)
             return Seq2SeqLMOutput(loss=loss)
@@ -100,13 +101,16 @@ class MiniForConditionalGeneration(MiniPreTrainedModel, GenerationMixin):
         layout: Layout,
         encoded: MiniEncoderOutput,
         mask_BS: Tensor,
-        history: Tensor,
+        written_BTC: Tensor,
     ) -> Tensor:
-        """Log-probabilities float32 [B, T, S] of the source positions that may be copied from."""
+        """Log-probabilities float32 [B, T, S] of the source positions that may be copied from.
+
+        `written_BTC` are the tokens before each next one (`written_last`).
+        """
         source = encoded.source_ids
         copyable = mask_BS.bool() & (source != self.config.cls_token_id)
         copyable &= source != self.config.eos_token_id
-        matches = match_lengths(history, source, layout.width, self.config.copy_context)
+        matches = match_lengths(written_BTC, source)
         return self.copy.log_pointer(decoded_ND, layout, encoded.copy_keys, matches, copyable)
 
     def vocabulary_logits(self, decoded: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from train.checkpoints import TrainState, gather_weights, save_state
 from train.config import TrainConfig
 from train.features import encode_rows
 from train.loop import Hooks, Task, World, run
-from train.modeling import prepare_model
+from train.modeling import load_to_train, prepare_model
 from train.rows import EncodedRows
 from train.run_files import Point
 
@@ -74,7 +74,7 @@ def train(
             folder.mkdir(parents=True)
             save_state(engine, state, folder, writes=True)
 
-    model = prepare_model(load_base(config.base_model, config.precision), config)
+    model = prepare_model(load_to_train(config), config)
     task = Task(config, model, encoded(config), encoded(config, seed=1), "print", resume)
     engine = run(task, world, Hooks(points.append, keep, **(hooks or {})))
     return Outcome(

@@ -2,7 +2,7 @@
 
 import torch
 
-from rayraft.mini.copying import copied_from, match_lengths
+from rayraft.mini.copying import copied_from, match_lengths, written_last
 
 
 def test_match_lengths_equal_a_plain_count() -> None:
@@ -10,7 +10,7 @@ def test_match_lengths_equal_a_plain_count() -> None:
     source = torch.randint(0, 3, (2, 9), generator=rng)
     history = torch.randint(0, 3, (2, 6), generator=rng)
     targets, context = 4, 3
-    found = match_lengths(history, source, targets, context)
+    found = match_lengths(written_last(history, targets, context), source)
     for row in range(2):
         for target in range(targets):
             written = history[row, : history.shape[1] - targets + target + 1].tolist()

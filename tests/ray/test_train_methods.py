@@ -1,6 +1,7 @@
 """Kinds of adapters, early stopping and notices of preemption, in the loop without Ray."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,35 @@ def test_an_exported_adapter_says_what_the_trained_model_says(
         torch.testing.assert_close(again[name].float(), tensor, rtol=0.01, atol=1e-3, msg=name)
 
 
-def test_a_quantized_base_without_a_gpu_is_one_clear_error(bases: dict[str, str]) -> None:
-    config = settings(bases["causal"])
-    asked = config.lora.model_copy(update={"quantize": "nf4"})
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(ConfigError, match=r"lora\.quantize='nf4': this worker sees no CUDA device"):
-        load_to_train(config.model_copy(update={"lora": asked}))
+def test_a_base_in_4_bits_learns_like_a_whole_one_and_its_adapter_fits_both(
+    alone: World, bases: dict[str, str], tmp_path: Path
+) -> None:
+    quantized = pytest.importorskip("bitsandbytes").nn.Linear4bit
+    lora = ("tuning=lora", "lora.r=4", "learning_rate=0.02", "precision=bf16", "max_steps=20")
+    config = settings(bases["causal"], *lora, "lora.quantize=nf4")
+    outcome, whole = train(config, alone), train(settings(bases["causal"], *lora), alone)
+    layers = [m for m in outcome.model.modules() if isinstance(m, quantized)]
+    base = load_base(bases["causal"], "bf16").model
+    linear = [m for m in base.modules() if isinstance(m, torch.nn.Linear)]
+    assert len(layers) == len(linear) - 1  # all but the output head
+    assert all(layer.weight.dtype == torch.uint8 for layer in layers)
+    assert all("lora_" in name for name in outcome.weights)
+    assert sum(outcome.losses[-3:]) < 0.9 * sum(outcome.losses[:3])
+    # 4 bits move the weights of so small a model by some percent, and so its losses.
+    assert sum(outcome.losses) == pytest.approx(sum(whole.losses), rel=0.05)
+    export_model(outcome.model, outcome.weights, config, tmp_path)
+    saved = load_file(tmp_path / "adapter_model.safetensors")
+    served = prepare_model(load_base(bases["causal"], "bf16"), settings(bases["causal"], *lora))
+    put_weights(served, "default", saved, "test")  # type: ignore[arg-type]
+
+
+def test_a_quantized_base_without_bitsandbytes_is_one_clear_error(
+    bases: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    config = settings(bases["causal"], "tuning=lora", "precision=bf16", "lora.quantize=nf4")
+    with pytest.raises(ConfigError, match=r"lora\.quantize='nf4': needs bitsandbytes; pip install"):
+        load_to_train(config)
 
 
 def test_training_stops_when_it_gets_no_better_and_hands_out_its_best_weights(

@@ -37,7 +37,6 @@ def test_shipped_configurations_are_valid_and_survive_the_way_to_the_worker(path
         ("workers.count=3..2", "must be within 1 to 4096, as N or N..M"),
         ("workers.count=2-4", "must be within 1 to 4096, as N or N..M"),
         ("workers={count: 1..2, cpus_per_worker: 0.5}", "must be whole for workers.count=1..2"),
-        ("lora.quantize=nf4", "needs workers.gpus_per_worker=1"),
         ("closed_book_share=0.3", "only for method=mixed"),
         ("early_stopping_patience=2", "needs eval_every_steps"),
     ],
@@ -47,6 +46,13 @@ def test_wrong_values_are_one_line_that_names_the_field(override: str, said: str
         load(TrainConfig, None, [override])
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_quantized_base_says_all_that_it_needs() -> None:
+    asked = ["lora.quantize=nf4", "precision=fp32", "zero_stage=3"]
+    with pytest.raises(ConfigError, match=r"needs precision=bf16 or fp16, zero_stage 1 or 2$"):
+        load(TrainConfig, None, asked)
+    assert load(TrainConfig, None, asked[:1]).lora.quantize == "nf4"
 
 
 def test_stage_0_takes_no_half_precision() -> None:

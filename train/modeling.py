@@ -34,7 +34,14 @@ def load_to_train(config: TrainConfig) -> BaseModel:
             f"lora.quantize={config.lora.quantize!r}: needs bitsandbytes; "
             "pip install 'rayraft[qlora]' on the workers"
         )
-    return load_base(config.base_model, config.precision, quantization(config))
+    base = load_base(config.base_model, config.precision, quantization(config))
+    module: Any
+    for module in base.model.modules():
+        # bitsandbytes 0.50 would pack weights anew for inference at the first validation on a CPU,
+        # with scales in 16 bits, and training would go on with those.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return base
 
 
 def quantization(config: TrainConfig) -> BitsAndBytesConfig:

@@ -2,7 +2,8 @@
 
 `STORE=<folder> QUESTIONS=<file>`; a copy of the store gets two adapters with random weights,
 between which promotions go. No peer: the bars are 10 s from the step to a second replica that
-takes requests, and 5 s from a promotion to the last answer by the adapter before it.
+takes requests, and 5 s from a promotion to the last answer by the adapter before it. `SETTINGS`
+(with spaces between) reach the server, as `answering.scale.min_replicas=2`.
 """
 
 import asyncio
@@ -28,7 +29,11 @@ from serve.app import APP_NAME
 
 STEPS, CLIENTS, STEP_LIMIT_S, IDLE_S = 3, 8, 90, 5
 PROMOTIONS, WATCH_S = 6, 12
-SETTINGS = ("generator.scale.max_replicas=2", f"generator.scale.downscale_delay_s={IDLE_S}")
+SETTINGS = (
+    "generator.scale.max_replicas=2",
+    f"generator.scale.downscale_delay_s={IDLE_S}",
+    *os.environ.get("SETTINGS", "").split(),
+)
 
 
 def generators() -> int:

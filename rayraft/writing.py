@@ -26,6 +26,8 @@ class Row:
     """Asked before each token; once it says no, no more are written for this row."""
     adapter: str | None = None
     """The loaded adapter that writes it; None is the base model."""
+    reads: bool = True
+    """Whether it may be answered by reading, where the model does; False: that was tried."""
     alternative: int = 0
     """0: the likeliest output; n: the one that begins with the n-th likeliest token after the
     likeliest and goes on greedily. Of rows that are written token by token and stay together."""

@@ -1,10 +1,10 @@
-"""The text engine: one model, batches of concurrent requests, adapters on demand.
+"""The text engine: one model, batches of concurrent requests, adapters on demand; no Ray, no HTTP.
 
-Knows nothing of Ray or HTTP. Where the model can, requests join and leave one running batch between
-two steps (`row_worker`). Else a batch writes all its requests' outputs step by step until the
-longest ends; a few batches run side by side and take turns with the model after every step. So a
-stream never keeps another request waiting for its end. In either kind each request is answered by
-its own adapter, and an adapter is never swapped under a running forward pass.
+What the model answers by reading is read request by request. Of the rest, where the model can,
+requests join and leave one running batch between two steps (`row_worker`); else a few batches take
+turns with the model after every step, each until its longest output ends. So a stream never keeps
+another request waiting for its end. Each is answered by its own adapter, and an adapter is never
+swapped under a running forward pass.
 """
 
 import asyncio
@@ -45,6 +45,8 @@ class Job:
     on_text: Callable[[str], None] | None = None
     left: threading.Event = field(default_factory=threading.Event)
     """Nobody waits for it any more."""
+    was_read: bool = False
+    """It cannot be answered by reading."""
 
     def wanted(self) -> bool:
         """Whether somebody still waits for it."""
@@ -89,6 +91,9 @@ class TextEngine:
         self._trusted_s = trusted_s
         self._worked_at = float("-inf")
         self._threads = ThreadPoolExecutor(max_batches, thread_name_prefix="engine")
+        # At least two: one of them may wait for an adapter's download.
+        reads = model.reads_at_once
+        self._readers = ThreadPoolExecutor(max(2, reads), "engine-reads") if reads else None
         # Its threads only wait; one more is for the probe of a full engine.
         self._waiters = ThreadPoolExecutor(self._room + 1, thread_name_prefix="engine-waits")
         self._batcher: Batcher[Key, Job, GeneratedPiece] = Batcher(
@@ -155,17 +160,28 @@ class TextEngine:
         """Ends the threads."""
         if self._worker is not None:
             self._worker.close()
-        self._waiters.shutdown(wait=False, cancel_futures=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for pool in filter(None, (self._waiters, self._threads, self._readers)):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _submit(self, job: Job, bounded: bool = True) -> GeneratedPiece:
         try:
             async with within(job.request.deadline_at, "generation"):
-                if self._worker is None or len(job.request.views) > 1:
-                    return await self._batcher.submit(self._key(job.request.views), job)
-                return await self._join(self._worker, job, bounded)
+                one = len(job.request.views) == 1
+                if one and self._worker is not None:
+                    return await self._join(self._worker, job, bounded)
+                run = asyncio.get_running_loop().run_in_executor
+                if one and self._readers and (piece := await run(self._readers, self._read, job)):
+                    return piece
+                return await self._batcher.submit(self._key(job.request.views), job)
         finally:
             job.left.set()
+
+    def _read(self, job: Job) -> GeneratedPiece | None:
+        """Whoever is read for waits for no other's output, as in a batch."""
+        with self._adapters.using([job.request.views[0].adapter]):
+            output = self._model.read(self._row(job))
+        self._worked_at, job.was_read = time.monotonic(), output is None
+        return None if output is None else _piece(output)
 
     async def _join(self, worker: RowWorker, job: Job, bounded: bool) -> GeneratedPiece:
         if bounded and self._in_worker >= self._room:
@@ -211,7 +227,8 @@ class TextEngine:
     def _row(self, job: Job) -> Row:
         (view,) = job.request.views
         still = partial(self._still_wanted, job)
-        return Row(view.messages, job.request.max_new_tokens, job.on_text, still, view.adapter)
+        reads, most = not job.was_read, job.request.max_new_tokens
+        return Row(view.messages, most, job.on_text, still, view.adapter, reads)
 
     def _combined(self, job: Job) -> Any:
         request = job.request

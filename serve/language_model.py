@@ -14,6 +14,12 @@ class LanguageModel(Protocol):
 
     base_digest: str
 
+    reads_at_once: int
+    """Calls of `read` that gain by running at the same time; 0: it answers nothing by reading."""
+
+    def read(self, row: Row) -> Any | None:
+        """An output that need not be written, or None; may be called by several threads."""
+
     def load_adapter(self, name: str, path: Any) -> None:
         """Makes the adapter usable under `name`."""
 

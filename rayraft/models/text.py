@@ -1,13 +1,14 @@
 """The text model: prompts in, text out, with any of the loaded adapters. Greedy, so repeatable."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from rayraft.mini.span_reading import Reading, span_reader
+from rayraft.mini.span_reading import span_reader
 from rayraft.models.adapters import Adapters
 from rayraft.models.base import BaseModel, load_base
 from rayraft.models.base_files import base_digest
@@ -23,8 +24,8 @@ from rayraft.models.generation import (
     Generated,
     RowWatch,
     greedy_settings,
-    whole_output,
 )
+from rayraft.models.reading import Reads
 from rayraft.models.row_batch import RowBatch, can_continue
 from rayraft.models.turns import Turns
 from rayraft.prompts import Message, prompt_digest
@@ -45,10 +46,14 @@ class TextModel:
         self._device = torch.device(device)
         self._model: Any = base.model.to(self._device).eval()  # type: ignore[arg-type]
         self._adapters = Adapters(base.model, digest, prompt_digest())
-        self._reader = span_reader(base.model, base.tokenizer)
         # Transformers checks drafts for one row at a time.
         self._draft_tokens: int | None = getattr(base.model, "draft_tokens", None)
         self._turns = Turns()
+        self._threads = torch.get_num_threads()
+        reader = span_reader(base.model, base.tokenizer)
+        own = (self._codec, self._adapters, self._turns, self._threads)
+        self._reads = None if reader is None else Reads(reader, *own)
+        self.reads_at_once = 0 if reader is None else self._threads
 
     @classmethod
     def load(
@@ -110,44 +115,45 @@ class TextModel:
     ) -> list[Generated]:
         """One output a prompt, in order; `alternative` is that of `Row`.
 
-        Raises:
-            NotFoundError: The adapter is not loaded.
-            InputError: A prompt and its output are longer than the model's context.
+        Raises what `generate_rows` raises.
         """
         return self.generate_rows(
             [Row(p, max_new_tokens, adapter=adapter, alternative=alternative) for p in prompts]
         )
 
     def shares_batches(self, adapter: str | None) -> bool:
-        """Whether rows of this adapter share forward passes with those of others.
-
-        False for one that is not loaded, and for kinds that PEFT cannot mix (`Adapters.shares`).
-        """
+        """Whether rows of this adapter share forward passes with others' (`Adapters.shares`)."""
         return self._adapters.shares(adapter)
 
-    def generate_rows(self, rows: Sequence[Row]) -> list[Generated]:
-        """One output a row, in order; each row's text is handed out while it is written.
+    def read(self, row: Row) -> Generated | None:
+        """The output of a row that need not be written; None: `generate_rows` has to write it.
 
-        Each row is answered by its own adapter. Those that cannot share a forward pass are written
-        one after the other. Several threads may call this: they take turns after every step.
+        Several threads may call this: those of one adapter read at the same time. Raises what
+        `generate_rows` raises.
+        """
+        if self._reads is None:
+            return None
+        return self._reads.one(row, self._codec.render(row.messages, row.max_new_tokens))
+
+    def generate_rows(self, rows: Sequence[Row]) -> list[Generated]:
+        """One output a row, in order, by its own adapter; its text is handed out as it is written.
+
+        Those that cannot share a forward pass are written one after the other. Several threads may
+        call this: they take turns after every step.
 
         Raises:
             NotFoundError: The adapter is not loaded.
             InputError: A prompt and its output are longer than the model's context.
         """
         rendered = [self._codec.render(row.messages, row.max_new_tokens) for row in rows]
-        outputs: dict[int, Generated] = {}
-        for n, (row, ids) in enumerate(zip(rows, rendered, strict=True)):
-            with self._turns, torch.inference_mode():
-                reading = self._read(row, ids)
-            if reading is not None:
-                said = (reading.tokens, reading.mean_logprob)
-                outputs[n] = whole_output(self._codec, row, ids, *said)
+        outputs = {} if self._reads is None else self._reads.all(rows, rendered)
         written_out = [n for n in range(len(rows)) if n not in outputs]
-        lanes = {n: self._lane(rows[n]) for n in written_out}
+        # Rows of one lane share forward passes.
+        shares = self._adapters.shares
+        lanes = {n: None if shares(rows[n].adapter) else rows[n].adapter for n in written_out}
         for numbers in lane_batches(list(map(len, rendered)), lanes, BATCH_TOKENS):
             prompts, heard = [rendered[n] for n in numbers], Confidence()
-            with self._turns, torch.inference_mode():
+            with self._alone():
                 tokens = self._write([rows[n] for n in numbers], prompts, heard)
             start = 1 if self.is_encoder_decoder else max(map(len, prompts))
             for place, (n, written) in enumerate(zip(numbers, tokens, strict=True)):
@@ -187,7 +193,7 @@ class TextModel:
         wanted = wanted or always
         rows = [Row(v.messages, max_new_tokens, None, wanted, v.adapter) for v in views]
         reader = Reader(self._begin, lambda one: self._pass_on([one]), self._codec.end_ids)
-        with self._turns, torch.inference_mode():
+        with self._alone():
             drafts = [self._draft(view, row) for view, row in zip(views, rows, strict=True)]
             tokens = combine_drafts(drafts, combine, reader, max_new_tokens)
         read = sum(len(draft.prompt) for draft in drafts)
@@ -196,12 +202,18 @@ class TextModel:
 
     def _draft(self, view: View, row: Row) -> Draft:
         ids = self._codec.render(row.messages, row.max_new_tokens)
-        tokens = (
-            reading.tokens if (reading := self._read(row, ids)) else self._write([row], [ids])[0]
-        )
+        reading = None if self._reads is None else self._reads.within(row, ids)
+        tokens = reading.tokens if reading else self._write([row], [ids])[0]
         reasoning = split_reasoning(tokens, self._codec.decode)
         text = self._codec.decode(tokens)
         return Draft(view.adapter, view.weight, ids, tokens, text, reasoning)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A turn of one's own, with all threads: another thread of this process may have fewer."""
+        with self._turns, torch.inference_mode():
+            torch.set_num_threads(self._threads)
+            yield
 
     def _begin(self, draft: Draft) -> Decoding:
         return Decoding(self._model, draft.prompt, draft.tokens[: draft.reasoning])
@@ -210,17 +222,6 @@ class TextModel:
         """Between two steps: others go first, then each row is answered by its adapter."""
         self._turns.pass_on()
         self._adapters.use_rows(adapters)
-
-    def _lane(self, row: Row) -> str | None:
-        """Rows of one lane share forward passes."""
-        return None if self._adapters.shares(row.adapter) else row.adapter
-
-    def _read(self, row: Row, ids: list[int]) -> Reading | None:
-        """The output of a row that this model reads by spans; None if it has to be written."""
-        if self._reader is None or not row.wanted():
-            return None
-        self._adapters.use(row.adapter)
-        return self._reader.read(row.messages, ids, row.max_new_tokens)
 
     def _write(
         self, rows: list[Row], prompts: list[list[int]], heard: Confidence | None = None

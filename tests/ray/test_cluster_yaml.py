@@ -36,5 +36,7 @@ def test_nothing_is_left_to_the_launchers_defaults_that_matter():
     starts = prepared["head_start_ray_commands"] + prepared["worker_start_ray_commands"]
     started = [command for command in starts if "ray start" in command]
     assert len(started) == 2
-    assert all(command.startswith("RAY_AUTH_MODE=token") for command in started)
+    assert all(
+        command.startswith("RAY_AUTH_MODE=token GOMP_SPINCOUNT=1000 ") for command in started
+    )
     assert "--dashboard-host=127.0.0.1" in started[0]

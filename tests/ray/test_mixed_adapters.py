@@ -69,7 +69,7 @@ def passes_of(model: TextModel) -> list[int]:
 def test_a_mixed_batch_answers_each_row_with_its_own_adapter(kind: str, tmp_path: Path) -> None:
     model = opened(kind, tmp_path)
     prompts, sizes = asked(kind), passes_of(model)
-    model._reader = None  # word by word
+    model._reads = None  # word by word
     alone = [
         model.generate([prompt], adapter=name, max_new_tokens=16)[0]
         for prompt, name in zip(prompts, NAMES, strict=True)

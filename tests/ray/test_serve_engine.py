@@ -22,17 +22,18 @@ class Output:
 class FakeModel:
     """Writes a word a step for every row: `adapter:question`, then numbers."""
 
-    base_digest = "fake"
+    base_digest, reads_at_once = "fake", 0
 
     def __init__(self):
-        self.batches, self.adapters, self.steps = [], [], []
-        self.fails, self.refuses = False, None
+        self.batches, self.adapters, self.steps, self.fails, self.refuses = [], [], [], False, None
 
     def load_adapter(self, name, path):
         self.adapters.append(name)
 
     def unload_adapter(self, name):
         self.adapters.remove(name)
+
+    def read(self, row): ...
 
     def shares_batches(self, adapter):
         return adapter is None or adapter in self.adapters

@@ -26,6 +26,7 @@ class SlowModel:
     """Streams a piece every 10 ms; `stuck` holds every piece and batch back."""
 
     base_digest = "slow"
+    reads_at_once = 0
 
     def __init__(self):
         self.probes, self.stuck = 0, threading.Event()
@@ -39,6 +40,9 @@ class SlowModel:
 
     def unload_adapter(self, name):
         raise AssertionError("no adapter is loaded")
+
+    def read(self, row):
+        return None
 
     def shares_batches(self, adapter):
         return adapter is None

@@ -110,7 +110,7 @@ def test_drafts_from_the_source_do_not_change_the_text() -> None:
         text="The Normans came in 1066. They stayed.",
     )
     prompt = answer_messages("When did the Normans come?", [passage])
-    model._reader = None  # word by word
+    model._reads = None  # word by word
     passes: list[int] = []
     hook = model._model.decoder.register_forward_hook(lambda *_: passes.append(1))
     (drafted,) = model.generate([prompt])

@@ -12,6 +12,7 @@ from rayraft.models.text import TextModel
 from rayraft.models.turns import Turns
 from rayraft.protocols import View
 from rayraft.writing import Row
+from tests.ray.test_mixed_adapters import asked, opened
 from tests.ray.test_text_model import KINDS, PROMPTS, published
 from tests.ray.tiny_models import save_causal, save_seq2seq
 
@@ -29,13 +30,57 @@ def test_holders_let_those_who_wait_go_first_in_order() -> None:
     with turns:
         assert not turns.pass_on(), "nobody waits"
         threads = [threading.Thread(target=one, args=(name,)) for name in "ab"]
-        for number, thread in enumerate(threads, start=2):
+        for number, thread in enumerate(threads, start=1):
             thread.start()
-            while turns._next != number:
+            while len(turns._waiting) != number:
                 time.sleep(0.001)
     for thread in threads:
         thread.join(10)
     assert seen == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+def test_a_turn_is_shared_by_those_of_a_kind_until_another_waits() -> None:
+    turns, seen = Turns(), list[str]()
+    begun, done = threading.Semaphore(0), threading.Event()
+
+    def share(kind: str | None) -> None:
+        with turns.shared(kind):
+            seen.append(str(kind))
+            begun.release()
+            done.wait(10)
+
+    def alone() -> None:
+        with turns:
+            seen.append("alone")
+
+    with ThreadPoolExecutor(5) as threads:
+        for kind in (None, None):  # the base model's: a kind like any other
+            threads.submit(share, kind)
+            assert begun.acquire(timeout=10)
+        # Each waits for its turn; the last one, of the kind that holds, does not overtake them.
+        for number, start in enumerate((alone, lambda: share("a"), lambda: share(None)), start=1):
+            threads.submit(start)
+            while len(turns._waiting) != number:
+                time.sleep(0.001)
+        assert seen == ["None", "None"]
+        done.set()
+    assert seen == ["None", "None", "alone", "a", "None"]
+
+
+def test_what_is_read_at_the_same_time_is_what_is_read_alone(tmp_path: Path) -> None:
+    model = opened("mini", tmp_path)
+    model._reads.threads = 3  # type: ignore[union-attr]
+    names = ("a-v1", None, "b-v1")
+    asks = [Row(prompt, 96, adapter=name) for name in names for prompt in asked("mini") * 2]
+    rows = [row for row in asks if model.read(row)]  # random adapters may know some by heart
+    assert len({row.adapter for row in rows}) > 1
+    alone = [model.generate_rows([row])[0] for row in rows]
+    assert len({each.text for each in alone}) > 2
+    model._write = None  # type: ignore[assignment]  # nothing is written
+    assert model.generate_rows(rows) == alone
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(model.read, rows)) == alone
+    assert model.reads_at_once > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,98 @@
+"""Rows that a model answers by reading: each by itself, several at the same time.
+
+A reading is some hundred operations on the CPU, too small for many threads: beside each other two
+readings with one thread each take 0.6 of the time that they take in turn with two.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+from rayraft.mini.span_reading import Reading, SpanReader
+from rayraft.models.adapters import Adapters
+from rayraft.models.codec import Codec
+from rayraft.models.generation import Generated, whole_output
+from rayraft.models.turns import Turns
+from rayraft.writing import Row
+
+
+class Reads:
+    """Reads with one model, whose other users wait meanwhile.
+
+    Args:
+        reader: Of the model.
+        codec: Of the model.
+        adapters: Of the model.
+        turns: Shared by those who read with the same adapter.
+        threads: Of torch, for all that is read at the same time.
+    """
+
+    def __init__(
+        self, reader: SpanReader, codec: Codec, adapters: Adapters, turns: Turns, threads: int
+    ) -> None:
+        self.threads = threads
+        self._reader = reader
+        self._codec = codec
+        self._adapters = adapters
+        self._turns = turns
+        self._changing = threading.Lock()
+        self._reading = 0
+
+    def one(self, row: Row, ids: list[int]) -> Generated | None:
+        """The output; None if it has to be written. With the threads that others leave.
+
+        Args:
+            row: What is asked.
+            ids: Its rendered prompt.
+
+        Raises:
+            NotFoundError: The adapter is not loaded.
+        """
+        with self._counted() as reading:
+            return self._output(row, ids, max(1, self.threads // reading))
+
+    def all(self, rows: Sequence[Row], rendered: Sequence[list[int]]) -> dict[int, Generated]:
+        """The outputs that need not be written, by number of their row.
+
+        One row has all threads, of several each has one: what is read does not depend on time.
+
+        Raises:
+            NotFoundError: An adapter is not loaded.
+        """
+        if len(rows) == 1:
+            outputs = [self._output(rows[0], rendered[0], self.threads)]
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                outputs = list(pool.map(self._output, rows, rendered))
+        return {n: output for n, output in enumerate(outputs) if output is not None}
+
+    def within(self, row: Row, ids: list[int]) -> Reading | None:
+        """As `one`, for a caller that has its turn."""
+        if not (row.reads and row.wanted()):
+            return None
+        with self._changing:
+            self._adapters.use(row.adapter)
+        return self._reader.read(row.messages, ids, row.max_new_tokens)
+
+    def _output(self, row: Row, ids: list[int], threads: int = 1) -> Generated | None:
+        with self._turns.shared(row.adapter), torch.inference_mode():
+            torch.set_num_threads(threads)  # of this thread
+            reading = self.within(row, ids)
+        if reading is None:
+            return None
+        return whole_output(self._codec, row, ids, reading.tokens, reading.mean_logprob)
+
+    @contextmanager
+    def _counted(self) -> Iterator[int]:
+        """How many read now, the caller included."""
+        with self._changing:
+            self._reading += 1
+            now = self._reading
+        try:
+            yield now
+        finally:
+            with self._changing:
+                self._reading -= 1

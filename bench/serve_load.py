@@ -6,7 +6,7 @@ reader (`bench/peers/`). One server at a time, warmed up at each load for so lon
 started the replicas that it takes.
 
 `STORE=<store> QUESTIONS=<file> PEER_PYTHON=<interpreter with haystack-ai, hayhooks, llama-index>`;
-`ONLY=ours`, and `SETTINGS` (with spaces between) and the environment reach our server.
+`ONLY=ours`, `KINDS=search` or `chat`; `SETTINGS` (with spaces between) reach our server.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from bench.servers import Server, ours, peers, running
 from rayraft.questions import read_questions
 
 CLIENTS = tuple(int(n) for n in os.environ.get("CLIENTS", "1,8,32").split(","))
+KINDS = os.environ.get("KINDS", "search,chat").split(",")
 REQUESTS = {"search": 600, "chat": 96} if FULL else {"search": 200, "chat": 48}
 WARM_UP = {"search": 20, "chat": 0}  # at least so many, and two a client
 K, WARM_UP_S = 4, 25.0
@@ -116,6 +117,7 @@ async def measure(server: Server, url: str, questions: Sequence[str]) -> dict[st
         return {
             f"{kind}_{clients}": outcome
             for kind, call in (("search", search), ("chat", chat))
+            if kind in KINDS
             for clients, outcome in (await at_each_load(kind, call, questions)).items()
         }
 

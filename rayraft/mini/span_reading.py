@@ -24,7 +24,7 @@ from torch import Tensor
 from rayraft.mini.answer_span import NOWHERE
 from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.scoring import answer_log_probs
-from rayraft.models.rendering import render_completion
+from rayraft.models.rendering import render_completion, render_places
 from rayraft.prompts import VERDICTS, Message, completion
 from rayraft.sentences import Span, quote_around, sentence_around, split_sentences
 
@@ -171,12 +171,10 @@ class SpanReader:
         parts = messages[-1]["content"].split("</document>\n")
         if len(parts) == 1 or not parts[-1].startswith("Question: "):
             return []
-        chat: Any = [dict(message) for message in messages]
-        shown = self._tokenizer.apply_chat_template(chat, tokenize=False)
-        encoded = self._tokenizer(shown, add_special_tokens=False, return_offsets_mapping=True)
-        if encoded["input_ids"] != list(prompt):  # control tokens that stand in a text
+        shown, ids, offsets = render_places(self._tokenizer, messages)
+        if ids != list(prompt):  # control tokens that stand in a text
             return []
-        places = [Span(*place) for place in encoded["offset_mapping"]]
+        places = [Span(*place) for place in offsets]
         titles = [part.split("\n", 2)[1] for part in parts[:-1]]
         made = [
             _passage(shown, places, begin, end, title)

@@ -1,5 +1,6 @@
 """Messages to token ids: the only place, so that training and inference see the same prompt."""
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,10 @@ from rayraft.prompts import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_ENCODING = threading.Lock()
+"""A tokenizer of Transformers is told with each call whether special tokens in a text are plain
+text, and keeps that in itself until it is told otherwise: threads that share one encode in turn."""
 
 
 def render_prompt(
@@ -24,7 +29,11 @@ def render_prompt(
     if not tokenizer.chat_template:
         raise InputError(f"tokenizer {tokenizer.name_or_path}: it has no chat template")
     chat: Any = [dict(message) for message in messages]
-    generation = not is_encoder_decoder
+    with _ENCODING:
+        return _prompt_ids(tokenizer, chat, not is_encoder_decoder)
+
+
+def _prompt_ids(tokenizer: Any, chat: Any, generation: bool) -> list[int]:
     # Control tokens that stand in a document or a question are encoded as plain text: nobody's
     # document can end its turn and begin another one.
     try:
@@ -52,8 +61,28 @@ def render_completion(tokenizer: "PreTrainedTokenizerBase", completion: str) -> 
         InputError: The tokenizer has no end token.
     """
     end = end_token_id(tokenizer)
-    ids = tokenizer(completion, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return [*ids, end]
+    with _ENCODING:
+        encoded = tokenizer(completion, add_special_tokens=False, split_special_tokens=True)
+    return [*encoded["input_ids"], end]
+
+
+def render_places(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
+) -> tuple[str, list[int], list[tuple[int, int]]]:
+    """A prompt's text, and of each of its tokens the id, and where in the text it begins and ends.
+
+    The ids are those of `render_prompt` unless a control token stands in a message.
+    """
+    chat: Any = [dict(message) for message in messages]
+    shown: Any = tokenizer.apply_chat_template(chat, tokenize=False)
+    with _ENCODING:
+        encoded = tokenizer(
+            shown,
+            add_special_tokens=False,
+            split_special_tokens=False,
+            return_offsets_mapping=True,
+        )
+    return shown, list(encoded["input_ids"]), list(encoded["offset_mapping"])
 
 
 def end_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:

@@ -3,11 +3,14 @@
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from rayraft.models.base_config import load_tokenizer
+from rayraft.models.rendering import render_completion, render_places, render_prompt
 from rayraft.models.text import TextModel
 from rayraft.models.turns import Turns
 from rayraft.protocols import View
@@ -81,6 +84,21 @@ def test_what_is_read_at_the_same_time_is_what_is_read_alone(tmp_path: Path) -> 
     with ThreadPoolExecutor(6) as threads:
         assert list(threads.map(model.read, rows)) == alone
     assert model.reads_at_once > 0
+
+
+def test_threads_that_share_a_tokenizer_encode_as_one_alone() -> None:
+    tokenizer = load_tokenizer("mini")
+    prompts = asked("mini")
+    uses: list[Callable[[int], object]] = [
+        lambda n: render_prompt(tokenizer, prompts[n % 6], is_encoder_decoder=True),
+        lambda n: render_places(tokenizer, prompts[n % 6]),
+        lambda n: render_completion(tokenizer, f"[SEP] fee {n % 6}"),
+    ]
+    alone = [[use(n) for n in range(6)] for use in uses]
+    assert [alone[1][n][1] for n in range(6)] == alone[0]  # type: ignore[index]
+    with ThreadPoolExecutor(6) as threads:
+        made = threads.map(lambda n: (n, uses[n % 3](n // 3)), range(3000))
+        assert all(made_by == alone[n % 3][n // 3 % 6] for n, made_by in made)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -27,7 +27,7 @@ from bench.servers import ours, running
 from rayraft.questions import read_questions
 from serve.app import APP_NAME
 
-STEPS, CLIENTS, STEP_LIMIT_S, IDLE_S = 3, 8, 90, 5
+STEPS, CLIENTS, STEP_LIMIT_S, IDLE_S = 3, 16, 90, 5
 PROMOTIONS, WATCH_S = 6, 12
 SETTINGS = (
     "generator.scale.max_replicas=2",
@@ -64,7 +64,7 @@ async def keep_asking(
 
 
 async def load_steps(url: str, questions: list[str]) -> list[float]:
-    """Seconds from the first of eight clients to a second replica."""
+    """Seconds from the first of the clients to a second replica."""
     seconds = []
     for _ in range(STEPS):
         over, began = asyncio.Event(), time.perf_counter()

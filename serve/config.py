@@ -141,7 +141,7 @@ class GeneratorConfig(Config):
     """`bfloat16`, `float16`, `float32`, or `auto`: what the device is quick at (bf16 where it is
     multiplied in hardware)."""
     threads: int = Field(default=2, ge=1)
-    """Torch threads."""
+    """Torch threads, and requests that the shipped model reads at the same time."""
     max_batch_size: int = Field(default=8, ge=1)
     """Concurrent requests that share one forward pass."""
     continuous: bool = True
@@ -161,9 +161,11 @@ class GeneratorConfig(Config):
     """Adapters held in memory; the one that was not used for longest goes."""
     scale: SleepingScaleConfig = Field(
         default_factory=lambda: SleepingScaleConfig(
-            max_replicas=2, max_ongoing_requests=32, num_cpus=0.5
+            max_replicas=2, target_ongoing_requests=8, max_ongoing_requests=32, num_cpus=0.5
         )
     )
+    """Another replica, whose start takes CPU seconds from the answers, comes where more requests
+    are open than share a batch."""
 
     @property
     def row_limits(self) -> RowLimits | None:

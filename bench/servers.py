@@ -87,21 +87,21 @@ def ours(store: str, *settings: str, environment: Mapping[str, str] | None = Non
     return Server([*command, *settings], "/v1/search", "/readyz", "rayraft/rag", environment or {})
 
 
-def peers(store: str) -> Iterator[tuple[str, Server]]:
+@contextmanager
+def peers(store: str) -> Iterator[dict[str, Server]]:
     """The peers that the interpreter `PEER_PYTHON` has, with the store's chunks and vectors."""
-    python = os.environ.get("PEER_PYTHON")
-    if not python:
-        print("peers: left out, PEER_PYTHON names no interpreter", file=sys.stderr)
-        return
+    python = os.environ["PEER_PYTHON"]
     with tempfile.TemporaryDirectory() as name:
         _hand_over(store, Path(name))
         given = {"PEER_FOLDER": name, "HF_HUB_OFFLINE": "1", "HAYSTACK_TELEMETRY_ENABLED": "0"}
         hayhooks = [str(Path(python).parent / "hayhooks"), "run", "--port", "{port}"]
         hayhooks += ["--pipelines-dir", str(ROOT / "bench/peers/hayhooks_pipelines")]
-        yield "haystack + hayhooks", Server(hayhooks, "/hybrid/run", "/status", "hybrid", given)
         uvicorn = [python, "-m", "uvicorn", "bench.peers.llamaindex_app:app", "--port", "{port}"]
         uvicorn += ["--log-level", "warning"]
-        yield "llamaindex + fastapi", Server(uvicorn, "/v1/search", "/docs", "rag", given)
+        yield {
+            "haystack + hayhooks": Server(hayhooks, "/hybrid/run", "/status", "hybrid", given),
+            "llamaindex + fastapi": Server(uvicorn, "/v1/search", "/docs", "rag", given),
+        }
 
 
 def _hand_over(store: str, folder: Path) -> None:

@@ -7,7 +7,16 @@ from pydantic import Field
 from rayraft.config import Config
 from train.config import TrainConfig
 
-Task = Literal["read", "read_among", "abstain", "write_question", "cloze", "closed_book"]
+Task = Literal[
+    "read",
+    "read_among",
+    "abstain",
+    "look_up",
+    "cloze",
+    "closed_book",
+    "write_question",
+    "ask_look_up",
+]
 
 
 class DataSet(Config):
@@ -41,6 +50,8 @@ class Mixture(Config):
     unanswerable: float = Field(0.5, ge=0, le=1)
     """Share of the abstaining rows that are people's questions about a passage without the answer;
     the others are answerable questions shown with distractors alone."""
+    absent: float = Field(0.2, ge=0, le=1)
+    """Share of the `look_up` rows whose passages leave out what is asked for."""
     contrast: float = Field(0.0, ge=0, le=1)
     """Share of the rows with distractors whose distractors are copies of the golden passage about
     somebody else (see `counterfactuals`), where the question has a name to change."""

@@ -8,6 +8,8 @@ Row `i` depends on `(seed, i)` alone. Tasks:
 - abstain: the question with passages that do not hold the answer -> the fixed phrase.
 - write_question: passage and answer -> the question that a person asked.
 - cloze: a sentence of the passage with a gap; the rest of the passage -> quote and answer.
+- look_up, ask_look_up: reading, and writing the question, from sheets, records and tables of
+  invented facts (see `lookups`).
 - closed_book: no passage -> the fixed phrase; the base model has learned no facts to tell.
 """
 
@@ -20,6 +22,7 @@ from rayraft.sentences import Span, quote_around, split_sentences
 from train.cloze import cloze
 from train.counterfactuals import Counterfactuals
 from train.features import Row
+from train.lookups import Lookups
 from train.mini_config import Mixture
 from train.mini_sources import Item, Source
 from train.near_passages import NearPassages
@@ -37,6 +40,7 @@ class RowWriter:
 
     def __init__(self, sources: list[Source], mixture: Mixture) -> None:
         self.mixture = mixture
+        self._lookups = Lookups(mixture.max_quote_chars)
         self.readers = [s for s in sources if s.settings.read and s.answerable]
         self.askers = [s for s in sources if s.settings.write_question and s.answerable]
         self.silent = [s for s in sources if s.settings.abstain and s.unanswerable]
@@ -55,11 +59,16 @@ class RowWriter:
         task = rng.choices(list(tasks), list(tasks.values()))[0]
         if task == "write_question":
             return self._write_question(rng)
+        if task in ("look_up", "ask_look_up"):
+            return self._look_up(task, rng)
         if task == "abstain" and self.silent and rng.random() < self.mixture.unanswerable:
             source = rng.choices(self.silent, [s.settings.abstain for s in self.silent])[0]
             item = rng.choice(source.unanswerable)
             passage = self._passage(source, item.passage_id, rng, self.mixture.max_passage_words)
             return _reading_row(item.question, [passage], "", "")
+        return self._answerable(task, rng)
+
+    def _answerable(self, task: str, rng: random.Random) -> Row:
         source = rng.choices(self.readers, [s.settings.read for s in self.readers])[0]
         item = rng.choice(source.answerable)
         if task == "closed_book":
@@ -69,6 +78,9 @@ class RowWriter:
         if task in ("read", "cloze"):
             golden, quote, answer = self._golden(source, item, rng)
             return _reading_row(item.question, [golden], quote, answer)
+        return self._among(task, source, item, rng)
+
+    def _among(self, task: str, source: Source, item: Item, rng: random.Random) -> Row:
         if rng.random() < self.mixture.contrast and (
             row := self._contrast(task, source, item, rng)
         ):
@@ -110,8 +122,17 @@ class RowWriter:
         source = rng.choices(self.askers, [s.settings.write_question for s in self.askers])[0]
         item = rng.choice(source.answerable)
         golden, _, answer = self._golden(source, item, rng)
-        messages = question_messages(golden.title, golden.text, answer)
-        return {"messages": messages, "completion": item.question}
+        return _asking_row(item.question, golden, answer)
+
+    def _look_up(self, task: str, rng: random.Random) -> Row:
+        if task == "ask_look_up":
+            made = self._lookups.make(rng, 0)
+            return _asking_row(made.question, made.golden, made.answer)
+        absent = rng.random() < self.mixture.absent
+        made = self._lookups.make(rng, rng.randint(0, self.mixture.max_distractors), absent)
+        passages = [passage for passage in [made.golden, *made.others] if passage.text]
+        rng.shuffle(passages)
+        return _reading_row(made.question, passages, made.quote, made.answer)
 
     def _golden(self, source: Source, item: Item, rng: random.Random) -> tuple[Passage, str, str]:
         """Passage around the answer, quote, answer in the passage's spelling."""
@@ -171,6 +192,11 @@ class RowWriter:
 
 def _passage(title: str, text: str) -> Passage:
     return Passage(chunk_id="", document_id="", title=title, text=text)
+
+
+def _asking_row(question: str, golden: Passage, answer: str) -> Row:
+    messages = question_messages(golden.title, golden.text, answer)
+    return {"messages": messages, "completion": question}
 
 
 def _reading_row(question: str, passages: list[Passage], quote: str, answer: str) -> Row:

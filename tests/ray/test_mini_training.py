@@ -39,6 +39,8 @@ ALL_TASKS: dict[Task, float] = {
     "abstain": 1,
     "write_question": 1,
     "cloze": 1,
+    "look_up": 1,
+    "ask_look_up": 0.5,
     "closed_book": 0.2,
 }
 
@@ -135,6 +137,18 @@ def test_a_row_depends_on_seed_and_number_alone_and_held_out_questions_are_apart
     learned = {asked(row)[1] for row in mixture_rows(data, reading, 300, False)}
     kept = {asked(row)[1] for row in mixture_rows(data, reading, 300, True)}
     assert learned and kept and not learned & kept
+
+
+def test_a_look_up_is_answered_by_what_is_shown_or_not_at_all(data: Path) -> None:
+    rows = mixture_rows(data, mixture({"look_up": 1}, absent=0.25), 200, False)
+    answers = [parse_answer(row["completion"]) for row in rows]
+    for row, answer in zip(rows, answers, strict=True):
+        shown, question = asked(row)
+        assert question and "<document" in shown
+        assert answer.abstained or (answer.text in answer.quotes[0] and answer.quotes[0] in shown)
+    assert 25 < sum(answer.abstained for answer in answers) < 80
+    (row,) = mixture_rows(data, mixture({"ask_look_up": 1}), 1, False)
+    assert row["completion"] not in row["messages"][-1]["content"]
 
 
 def test_a_cloze_is_answered_by_the_rest_of_its_passage(data: Path) -> None:

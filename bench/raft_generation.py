@@ -108,7 +108,7 @@ def _config(url: str) -> RaftConfig:
             "filters": {"golden_within": None, "near_duplicate": 1.0},
             "guard": {"reranker": None},
             "teacher": {"kind": "openai", "base_model": "m", "url": url, "max_in_flight": 64},
-            "workers": {"actors": 2, "batch_chunks": 32},
+            "workers": {"actors": 2},
         }
     )
 

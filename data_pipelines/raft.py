@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -19,7 +18,7 @@ from data_pipelines.progress import Advance, no_progress
 from data_pipelines.question_duplicates import near_duplicates
 from data_pipelines.raft_actor import RaftActor, RaftJob, guard_digest
 from data_pipelines.raft_examples import RaftConfig, with_split
-from data_pipelines.raft_plan import NothingToLearn, RaftPlan, Scope, plan_run
+from data_pipelines.raft_plan import NothingToLearn, RaftPlan, Scope, even_parts, plan_run
 from data_pipelines.raft_publishing import example_counts, publish_run
 from data_pipelines.raft_staging import Staging
 from data_pipelines.raft_teachers import (
@@ -188,7 +187,8 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
     if not chunk_ids:
         return
     workers = job.config.workers
-    batches = math.ceil(len(chunk_ids) / workers.batch_chunks)
+    batch = job.config.batch_chunks
+    batches = math.ceil(len(chunk_ids) / batch)
     wanted = count_actors(
         workers.actors,
         f"workers.cpus_per_actor={workers.cpus_per_actor:g}, "
@@ -197,9 +197,7 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
         gpus=workers.gpus_per_actor,
     )
     actors = min(wanted, batches)
-    # Enough blocks to keep all actors busy to the end, few enough to cost nothing.
-    count = min(batches, actors * 16)
-    parts = [part.tolist() for part in np.array_split(np.array(chunk_ids, dtype=object), count)]
+    parts = even_parts(chunk_ids, batch, actors)
     blocks = [
         pa.table({"chunk_id": part, "handed": prepared.handed_with(part)}, schema=_ASKED)
         for part in parts
@@ -211,7 +209,8 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
             prepared.needs_teacher,
             start_allowance(job.config.teacher),
         ),
-        batch_size=workers.batch_chunks,
+        # Blocks that do not fill a batch would be joined, and the last actor be left alone.
+        batch_size=min(batch, len(parts[0])),
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=workers.cpus_per_actor,
         num_gpus=workers.gpus_per_actor or None,

@@ -28,8 +28,9 @@ class WorkerConfig(Config):
     """Each holds a retriever and a teacher; None: as many as there are CPUs, at most 16."""
     cpus_per_actor: float = Field(default=1.0, gt=0)
     gpus_per_actor: float = Field(default=0.0, ge=0)
-    batch_chunks: int = Field(default=8, ge=1, le=4096)
-    """Chunks handed to an actor at a time."""
+    batch_chunks: int | None = Field(default=None, ge=1, le=4096)
+    """Chunks handed to an actor at a time; None: 8, or with an endpoint as many as may be asked at
+    once (`teacher.max_in_flight`)."""
 
 
 class GuardConfig(Config):
@@ -78,6 +79,12 @@ class RaftConfig(Config):
     filters: FilterConfig = FilterConfig()
     teacher: TeacherConfig = TeacherConfig()
     workers: WorkerConfig = WorkerConfig()
+
+    @property
+    def batch_chunks(self) -> int:
+        """Chunks handed to an actor at a time."""
+        several = self.teacher.max_in_flight if self.teacher.kind == "openai" else 8
+        return self.workers.batch_chunks or several
 
     def asks_teacher(self, given: bool) -> bool:
         """Whether a teacher writes anything; `given`: the questions are people's."""

@@ -1,5 +1,6 @@
 """Which chunks a RAFT run is about, before anybody is asked: for the run and for its estimate."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from data_pipelines.teachers import TeacherRequest
 from rayraft.errors import InputError
 from rayraft.records import Question, digest
 
+PARTS_AN_ACTOR = 16
 _NEAR = 50
 """Hits looked through for one that may be learned."""
 
@@ -115,3 +117,13 @@ def _placed(
         return next((chunk_id for chunk_id, _ in hits if chunk_id in visible), None)
 
     return place_questions(questions, chunks, config.teacher.max_quote_chars, nearest)
+
+
+def even_parts(chunk_ids: Sequence[str], batch: int, actors: int) -> list[list[str]]:
+    """The chunks in their order, as many parts for each actor, of at most a batch where they can.
+
+    Enough parts to keep all actors busy to the end, few enough to cost nothing.
+    """
+    rounds = min(math.ceil(len(chunk_ids) / batch / actors), PARTS_AN_ACTOR)
+    size = math.ceil(len(chunk_ids) / (rounds * actors))
+    return [list(chunk_ids[start : start + size]) for start in range(0, len(chunk_ids), size)]

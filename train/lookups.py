@@ -10,7 +10,6 @@ those that ingestion gives to records and tables. Pure text, no model.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,17 @@ import yaml
 
 from rayraft.records import Passage
 from rayraft.sentences import Span, quote_around, sentence_around, split_sentences
-from train.lookup_forms import BEGIN, END, TableStyle, capital, titled
-from train.lookup_values import Lists, any_day, sign, spelled, subject_name, value
+from train.lookup_forms import BEGIN, END, TableStyle, capital, passage, titled
+from train.lookup_series import Series
+from train.lookup_values import Lists, sign, subject_name, value
 
 LISTS = 0.4
 """Share of the sheets that are lists of fields, and not prose."""
 TITLE_ONLY = 0.25
 """Share of the sheets whose text does not name their subject; the title does."""
-RECORDS = 0.35
+RECORDS = 0.4
 """Share of the documents that hold several subjects, as records or as a table."""
-SERIES = 0.3
+SERIES = 0.5
 """Share of those whose rows are told apart by a date, too."""
 
 
@@ -79,6 +79,7 @@ class Lookups:
         text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
         self._all: dict[str, Any] = yaml.safe_load(text)
         self._lists: Lists = self._all["lists"]
+        self._series = Series(self._all)
         self._max_quote_chars = max_quote_chars
 
     def make(self, rng: random.Random, others: int, absent: bool = False) -> Lookup:
@@ -92,7 +93,7 @@ class Lookups:
         if rng.random() >= RECORDS:
             return self._sheet(rng, others, absent)
         if rng.random() < SERIES:
-            return self._series(rng, others, absent)
+            return self._placed(*self._series.make(rng, others, absent))
         return self._records(rng, others, absent)
 
     def _sheet(self, rng: random.Random, others: int, absent: bool) -> Lookup:
@@ -111,7 +112,7 @@ class Lookups:
                 subject, [(f, self._value(f, f is marked, rng)) for f in shown], title_only, rng
             )
             title = heading.format(s=subject.name, noun=subject.noun)
-            passages.append(_passage(titled(title, title_only, rng), text))
+            passages.append(passage(titled(title, title_only, rng), text))
         question = self._question(subjects[0], asked, rng)
         return self._placed(question, passages)
 
@@ -159,47 +160,8 @@ class Lookups:
                     fields[one.column] = self._value(one, here, rng)
                 table.append(fields)
             rng.shuffle(table)
-            passages.append(_passage(rng.choice(["", f"{subjects[0].noun} list"]), style.of(table)))
+            passages.append(passage(rng.choice(["", f"{subjects[0].noun} list"]), style.of(table)))
         return self._placed(question, passages)
-
-    def _series(self, rng: random.Random, others: int, absent: bool) -> Lookup:
-        """Rows told apart by what they are about and when."""
-        series = rng.choice(self._all["series"])
-        labels = rng.sample(series["labels"], 2)
-        months, first = rng.random() < 0.4, any_day(rng)
-        step = timedelta(days=31 if months else 7)
-        days = [first + number * step for number in range(1 + others)]
-        items = rng.sample(series["items"], rng.randint(2, 4))
-        item, asked = rng.choice(items), rng.choice(labels)
-        style, when = (
-            TableStyle.draw(rng),
-            "month" if months else rng.choice(["date", "day", "week of"]),
-        )
-        key, by_day = rng.choice(series["key"]), rng.random() < 0.6
-        passages = []
-        cells = [(day, one) for day in days for one in items]
-        for number in range(1 + others):
-            # A document a day with all items, or all days in each document, an item in each.
-            if by_day or others >= len(items):
-                part = cells[number * len(items) : (number + 1) * len(items)]
-            else:
-                about = item if number == 0 else [i for i in items if i != item][number - 1]
-                part = [(day, about) for day in days]
-            table = []
-            for day, one in part:
-                fields = {when: f"{day:%Y-%m}" if months else day.isoformat(), key: one}
-                for label in labels:
-                    written = value(series["value"], rng, self._lists)
-                    here = (day, one, label) == (days[0], item, asked)
-                    fields[label] = f"{BEGIN}{written}{END}" if here else written
-                if not (absent and (day, one) == (days[0], item)):
-                    table.append(fields)
-            title = rng.choice(["", f"{key} {part[0][0]:%Y-%m}"])
-            passages.append(_passage(title, style.of(table)))
-        at, with_preposition = spelled(days[0], months, rng)
-        template = rng.choice(series["questions"])
-        question = template.format(s=item, t=at, at=with_preposition, label=asked)
-        return self._placed(capital(question), passages)
 
     def _subjects_and_facts(
         self, rng: random.Random, subjects: int, facts: int
@@ -240,9 +202,5 @@ class Lookups:
         found = Span(start, golden.text.index(END) - 1)
         sentence = sentence_around(found, split_sentences(text))
         quote = quote_around(text, sentence, found, self._max_quote_chars)
-        placed = _passage(golden.title, text)
+        placed = passage(golden.title, text)
         return Lookup(question, placed, quote, text[found.start : found.end], others)
-
-
-def _passage(title: str, text: str) -> Passage:
-    return Passage(chunk_id="", document_id="", title=title, text=text)

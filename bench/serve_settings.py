@@ -42,9 +42,9 @@ SETTINGS: dict[str, dict[str, str]] = {
     "logs in a buffer": LOGS,
     "all of them": ONE_THREAD | ONE_LOOP | GRPC | LOGS,
     "default again": {},
-    "default, with keys": {},
-    "HAProxy, with keys": HAPROXY,
-    "HAProxy and all of them, with keys": HAPROXY | ONE_THREAD | ONE_LOOP | GRPC | LOGS,
+    "default with keys": {},
+    "HAProxy with keys": HAPROXY,
+    "HAProxy and all of them with keys": HAPROXY | ONE_THREAD | ONE_LOOP | GRPC | LOGS,
 }
 ASKED = 100 if FULL else 40
 

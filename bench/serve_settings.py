@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def server_of(name: str, store: str, folder: Path) -> tuple[Server, dict[str, st
     write_keys(file, [ApiKey(name="bench", sha256=key_digest(secret), created=utc_now())])
     open_to_all = ("--host", "0.0.0.0", "--keys", file)
     server = ours(store, *open_to_all, environment=SETTINGS[name])
+    server = replace(server, ready="/healthz")  # the other one wants a key
     return server, {"Authorization": f"Bearer {secret}"}
 
 

@@ -11,6 +11,7 @@ from rayraft.errors import ConfigError
 from serve.config import AppConfig, GeneratorConfig, RetrieverConfig
 from serve.deployments import Api, Generator, Router
 from serve.knowledge import Retriever, Writer
+from serve.loopback import HAPROXY, hides_addresses
 from serve.scaling import ScaleConfig, deployment_options
 from serve.shards import RetrieverShard, ShardedRetriever
 from serve.vllm_options import check_vllm, server_options
@@ -31,7 +32,16 @@ def build_app(args: AppConfig) -> Any:
 
 
 def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
-    """The application with another generator, such as a test's."""
+    """The application with another generator, such as a test's.
+
+    Raises:
+        ConfigError: It would be open to everybody.
+    """
+    if not args.api.keys and hides_addresses():
+        raise ConfigError(
+            f"api.keys is empty and {HAPROXY}=1: HAProxy listens on all interfaces, and the "
+            "service cannot tell other machines from this one; `rayraft keys create` makes a key"
+        )
     store = resolve_store(args.store)
     retriever = retriever_of(args.retriever, store)
     generator = generator_of(args.generator, store, generator_class)

@@ -1,6 +1,16 @@
-"""Which addresses belong to this machine alone."""
+"""Which addresses belong to this machine alone, and whether requests can come from elsewhere."""
 
 import ipaddress
+import os
+
+HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+"""Ray Serve's setting: `1` puts HAProxy before the service, on all interfaces, whatever the host is
+said to be; every request then reaches the service from loopback."""
+
+
+def hides_addresses() -> bool:
+    """Whether requests from anywhere look as if they came from this machine."""
+    return os.environ.get(HAPROXY) == "1"
 
 
 def is_loopback(host: str) -> bool:

@@ -41,6 +41,16 @@ def test_a_step_of_load_is_seen_within_seconds_and_a_generator_may_sleep():
     assert sum(told[n] for n in ("metrics_interval_s", "look_back_period_s", "upscale_delay_s")) < 5
 
 
+def test_behind_haproxy_it_does_not_start_without_keys(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    args = read_run_file(SHIPPED, store="/s").app
+    from serve.app import build_app
+
+    with pytest.raises(ConfigError, match=r"api.keys is empty and RAY_SERVE_ENABLE_HA_PROXY=1"):
+        build_app(args)
+    build_app(read_run_file(SHIPPED, ["api.keys=keys.yaml"], "/s").app)
+
+
 def test_overrides_and_store_win_over_the_file():
     run = read_run_file(SHIPPED, ["generator.scale.max_replicas=3", "retriever.poll_s=0.1"], "/s")
     assert run.app.generator.scale.max_replicas == 3

@@ -5,12 +5,17 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 import ray.data
 
 from data_pipelines.own_errors import own_error
 from rayraft.errors import ClusterError
+
+_TOO_SLOW = "node timed out during startup"
+"""What Ray says when its start took more than 30 s, which no setting changes (Ray 2.60): a machine
+whose cores are busy can be too slow once, and quick enough when it is tried again."""
 
 
 @contextmanager
@@ -90,14 +95,21 @@ def start_ray(namespace: str | None = None, dashboard: bool = False) -> bool:
     with warnings.catch_warnings():
         # Ray's processes are forked and become other programs at once: none uses our Lance.
         warnings.filterwarnings("ignore", message="lance is not fork-safe")
+        settings: dict[str, Any] = {
+            "address": address,
+            "namespace": namespace,
+            "include_dashboard": dashboard if address == "local" else None,
+            "logging_level": logging.WARNING,
+            "log_to_driver": _is_verbose(),
+        }
         try:
-            ray.init(
-                address=address,
-                namespace=namespace,
-                include_dashboard=dashboard if address == "local" else None,
-                logging_level=logging.WARNING,
-                log_to_driver=_is_verbose(),
-            )
+            try:
+                ray.init(**settings)
+            except Exception as exc:
+                if _TOO_SLOW not in str(exc):
+                    raise
+                # What was begun has warmed the disk's cache, and ends with this process.
+                ray.init(**settings)
         except Exception as exc:  # Ray raises bare ones, among others when its start takes too long
             what = "start on this machine" if address == "local" else f"join {address}"
             reason = (str(exc).splitlines() or [type(exc).__name__])[0]

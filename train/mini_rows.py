@@ -131,6 +131,9 @@ class RowWriter:
         absent = rng.random() < self.mixture.absent
         made = self._lookups.make(rng, rng.randint(0, self.mixture.max_distractors), absent)
         passages = [passage for passage in [made.golden, *made.others] if passage.text]
+        if not passages:  # nothing was left of a table without its only row
+            made = self._lookups.make(rng, 0)
+            passages = [made.golden]
         rng.shuffle(passages)
         return _reading_row(made.question, passages, made.quote, made.answer)
 

@@ -12,7 +12,7 @@ import ray.data
 from typer.testing import CliRunner
 
 from data_pipelines.__main__ import app as ingest_app
-from data_pipelines.ray_session import ray_session
+from data_pipelines.ray_session import ray_session, start_ray
 from data_pipelines.resources import count_actors
 from rayraft.commands import clear_errors, new_app
 from rayraft.errors import ArtifactMismatch, ClusterError, ConfigError
@@ -87,3 +87,24 @@ def test_an_actor_that_never_fits_is_refused_instead_of_waited_for(
         count_actors(None, "gpus_per_actor=1", cpus=1, gpus=1)
     assert count_actors(None, "cpus_per_actor=1", cpus=1) == 2
     assert count_actors(5, "cpus_per_actor=1", cpus=1) == 5
+
+
+@pytest.mark.parametrize(("reason", "tries"), [("timed out during startup", 2), ("refused", 1)])
+def test_a_start_that_was_too_slow_is_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch, reason: str, tries: int
+) -> None:
+    tried = []
+
+    def init(**_: object) -> None:
+        tried.append(1)
+        if len(tried) == 1:
+            raise Exception(f"The current node {reason}.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    if tries == 2:
+        assert start_ray()
+    else:
+        with pytest.raises(ClusterError, match=r"Ray could not start on this machine: .*refused"):
+            start_ray()
+    assert len(tried) == tries

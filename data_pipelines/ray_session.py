@@ -95,23 +95,26 @@ def start_ray(namespace: str | None = None, dashboard: bool = False) -> bool:
     with warnings.catch_warnings():
         # Ray's processes are forked and become other programs at once: none uses our Lance.
         warnings.filterwarnings("ignore", message="lance is not fork-safe")
-        settings: dict[str, Any] = {
-            "address": address,
-            "namespace": namespace,
-            "include_dashboard": dashboard if address == "local" else None,
-            "logging_level": logging.WARNING,
-            "log_to_driver": _is_verbose(),
-        }
         try:
-            try:
-                ray.init(**settings)
-            except Exception as exc:
-                if _TOO_SLOW not in str(exc):
-                    raise
-                # What was begun has warmed the disk's cache, and ends with this process.
-                ray.init(**settings)
+            _init(
+                address=address,
+                namespace=namespace,
+                include_dashboard=dashboard if address == "local" else None,
+                logging_level=logging.WARNING,
+                log_to_driver=_is_verbose(),
+            )
         except Exception as exc:  # Ray raises bare ones, among others when its start takes too long
             what = "start on this machine" if address == "local" else f"join {address}"
             reason = (str(exc).splitlines() or [type(exc).__name__])[0]
             raise ClusterError(f"Ray could not {what}: {reason}") from exc
     return address == "local"
+
+
+def _init(**settings: Any) -> None:
+    try:
+        ray.init(**settings)
+    except Exception as exc:
+        if _TOO_SLOW not in str(exc):
+            raise
+        # What was begun has warmed the disk's cache, and ends with this process.
+        ray.init(**settings)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rayraft.records import Passage
+from train.passage_windows import bare_passage
 
 TITLE_ONLY = 0.4
 """Share in which the name is taken out of the text and put into the title."""
@@ -63,7 +64,7 @@ class Counterfactuals:
         if name is None:
             return None
         if rng.random() < TITLE_ONLY:
-            golden = _passage(name, _replace(golden.text, name, PRONOUN))
+            golden = bare_passage(name, _replace(golden.text, name, PRONOUN))
             quote = _replace(quote, name, PRONOUN)
         if quote not in golden.text or answer not in golden.text:
             return None
@@ -75,7 +76,7 @@ class Counterfactuals:
             other_answer = rng.choice(self._answers[_shape(answer)])
             text = _replace(_replace(golden.text, answer, other_answer), name, other_name)
             title = _replace(golden.title, name, other_name)
-            copy = _passage(title, text)
+            copy = bare_passage(title, text)
             if not _holds(copy, name) and not _holds(copy, answer) and copy not in copies:
                 copies.append(copy)
         return Contrast(golden, quote, copies) if copies else None
@@ -120,7 +121,3 @@ def _words(name: str) -> int:
 def _shape(answer: str) -> tuple[bool, int]:
     """Copies get an answer of the same kind: with or without a digit, about as long."""
     return any(char.isdigit() for char in answer), min(4, len(answer.split()))
-
-
-def _passage(title: str, text: str) -> Passage:
-    return Passage(chunk_id="", document_id="", title=title, text=text)

@@ -4,8 +4,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rayraft.records import Passage
-
 BEGIN, END = "\x01", "\x02"
 """Around the value that is asked for, until its place in the text is known."""
 
@@ -49,8 +47,3 @@ def titled(title: str, needed: bool, rng: random.Random) -> str:
     if needed or rng.random() < 0.5:
         return title
     return rng.choice(["", title.lower().replace(" ", "-").replace(":", "")])
-
-
-def passage(title: str, text: str) -> Passage:
-    """That no document has."""
-    return Passage(chunk_id="", document_id="", title=title, text=text)

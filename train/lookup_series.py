@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from rayraft.records import Passage
-from train.lookup_forms import BEGIN, END, TableStyle, capital, passage
+from train.lookup_forms import BEGIN, END, TableStyle, capital
 from train.lookup_values import Lists, any_day, spelled, value
+from train.passage_windows import bare_passage
 
 BULLETINS = 0.4
 """Share of those that are prose under a date, and no rows."""
@@ -36,13 +37,12 @@ class Series:
         labels = rng.sample(series["labels"], 2)
         months, first = rng.random() < 0.4, any_day(rng)
         step = timedelta(days=31 if months else 7)
-        days = [first + number * step for number in range(1 + others)]
+        # At least two, so that a document of one item says something without the one asked for.
+        days = [first + number * step for number in range(1 + max(1, others))]
         items = rng.sample(series["items"], rng.randint(2, 4))
         item, asked = rng.choice(items), rng.choice(labels)
-        style, when = (
-            TableStyle.draw(rng),
-            "month" if months else rng.choice(["date", "day", "week of"]),
-        )
+        style = TableStyle.draw(rng)
+        when = "month" if months else rng.choice(["date", "day", "week of"])
         key, by_day = rng.choice(series["key"]), rng.random() < 0.6
         passages = []
         cells = [(day, one) for day in days for one in items]
@@ -63,7 +63,7 @@ class Series:
                 if not (absent and (day, one) == (days[0], item)):
                     table.append(fields)
             title = rng.choice(["", f"{key} {part[0][0]:%Y-%m}"])
-            passages.append(passage(title, style.of(table)))
+            passages.append(bare_passage(title, style.of(table)))
         at, with_preposition = spelled(days[0], months, rng)
         template = rng.choice(series["questions"])
         question = template.format(s=item, t=at, at=with_preposition, label=asked)
@@ -92,7 +92,7 @@ class Series:
             headed = heading.format(t=written)
             title = rng.choice([headed, ""])
             text = " ".join(pieces) if title else f"{headed}\n\n" + " ".join(pieces)
-            passages.append(passage(title, text))
+            passages.append(bare_passage(title, text))
         at, with_preposition = spelled(first, months, rng)
         label = rng.choice(series["labels"])
         template = rng.choice(series["questions"])

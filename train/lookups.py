@@ -17,9 +17,10 @@ import yaml
 
 from rayraft.records import Passage
 from rayraft.sentences import Span, quote_around, sentence_around, split_sentences
-from train.lookup_forms import BEGIN, END, TableStyle, capital, passage, titled
+from train.lookup_forms import BEGIN, END, TableStyle, capital, titled
 from train.lookup_series import Series
 from train.lookup_values import Lists, sign, subject_name, value
+from train.passage_windows import bare_passage
 
 LISTS = 0.4
 """Share of the sheets that are lists of fields, and not prose."""
@@ -112,7 +113,7 @@ class Lookups:
                 subject, [(f, self._value(f, f is marked, rng)) for f in shown], title_only, rng
             )
             title = heading.format(s=subject.name, noun=subject.noun)
-            passages.append(passage(titled(title, title_only, rng), text))
+            passages.append(bare_passage(titled(title, title_only, rng), text))
         question = self._question(subjects[0], asked, rng)
         return self._placed(question, passages)
 
@@ -160,7 +161,9 @@ class Lookups:
                     fields[one.column] = self._value(one, here, rng)
                 table.append(fields)
             rng.shuffle(table)
-            passages.append(passage(rng.choice(["", f"{subjects[0].noun} list"]), style.of(table)))
+            passages.append(
+                bare_passage(rng.choice(["", f"{subjects[0].noun} list"]), style.of(table))
+            )
         return self._placed(question, passages)
 
     def _subjects_and_facts(
@@ -202,5 +205,5 @@ class Lookups:
         found = Span(start, golden.text.index(END) - 1)
         sentence = sentence_around(found, split_sentences(text))
         quote = quote_around(text, sentence, found, self._max_quote_chars)
-        placed = passage(golden.title, text)
+        placed = bare_passage(golden.title, text)
         return Lookup(question, placed, quote, text[found.start : found.end], others)

@@ -26,7 +26,7 @@ from train.lookups import Lookups
 from train.mini_config import Mixture
 from train.mini_sources import Item, Source
 from train.near_passages import NearPassages
-from train.passage_windows import locate, window
+from train.passage_windows import bare_passage, locate, window
 
 NEAR = 12
 """So many nearest passages are drawn from."""
@@ -115,7 +115,7 @@ class RowWriter:
             made = cloze(self._joined(source, passage_id, rng), title, rng)
             if made is not None:
                 text, quote, answer = self._cut(made.question, made.answer, made.text, rng)
-                return _reading_row(made.question, [_passage(title, text)], quote, answer)
+                return _reading_row(made.question, [bare_passage(title, text)], quote, answer)
         return None
 
     def _write_question(self, rng: random.Random) -> Row:
@@ -130,10 +130,7 @@ class RowWriter:
             return _asking_row(made.question, made.golden, made.answer)
         absent = rng.random() < self.mixture.absent
         made = self._lookups.make(rng, rng.randint(0, self.mixture.max_distractors), absent)
-        passages = [passage for passage in [made.golden, *made.others] if passage.text]
-        if not passages:  # nothing was left of a table without its only row
-            made = self._lookups.make(rng, 0)
-            passages = [made.golden]
+        passages = [made.golden, *made.others]
         rng.shuffle(passages)
         return _reading_row(made.question, passages, made.quote, made.answer)
 
@@ -141,7 +138,7 @@ class RowWriter:
         """Passage around the answer, quote, answer in the passage's spelling."""
         text = self._joined(source, item.passage_id, rng)
         text, quote, answer = self._cut(item.question, item.answer, text, rng)
-        return _passage(source.title[item.passage_id], text), quote, answer
+        return bare_passage(source.title[item.passage_id], text), quote, answer
 
     def _cut(
         self, question: str, answer: str, text: str, rng: random.Random
@@ -190,11 +187,7 @@ class RowWriter:
         sentences = split_sentences(text)
         if sentences:
             text, _ = window(text, sentences, rng.choice(sentences), words, rng)
-        return _passage(source.title[passage_id], text)
-
-
-def _passage(title: str, text: str) -> Passage:
-    return Passage(chunk_id="", document_id="", title=title, text=text)
+        return bare_passage(source.title[passage_id], text)
 
 
 def _asking_row(question: str, golden: Passage, answer: str) -> Row:

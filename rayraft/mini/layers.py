@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayraft.mini.packing import MASKED, Layout
+from rayraft.mini.packing import MASKED, Layout, project
 
 if TYPE_CHECKING:  # an embedder has these layers, and starts in a third of the time without them
     from transformers.cache_utils import EncoderDecoderCache
@@ -158,8 +158,8 @@ class DecoderLayer(nn.Module):
         if cache is not None and cache.is_updated.get(self.layer_index):
             layer: Any = cache.cross_attention_cache.layers[self.layer_index]
             return layer.keys, layer.values
-        key = cross.split(cross.key(states_BSD))
-        value = cross.split(cross.value(states_BSD))
+        key = cross.split(project(cross.key, states_BSD))
+        value = cross.split(project(cross.value, states_BSD))
         if cache is not None:
             key, value = cache.cross_attention_cache.update(key, value, self.layer_index)
             cache.is_updated[self.layer_index] = True

@@ -1,18 +1,30 @@
 """How likely the decoder finds whole outputs, all of them in one pass.
 
-Shapes: K outputs, T tokens of the longest, M tokens that are scored, S source tokens, D width.
+Outputs with the same quote differ in their answers alone. What they have in common is read once:
+one row of the decoder holds a quote and all its answers, each of which sees the quote and itself
+(as drafts in a token tree do: SpecInfer, arXiv 2305.09781).
+
+Shapes: K outputs, R rows, T tokens of the longest row, N tokens of all rows, M tokens that are
+scored, S source tokens, D width.
 """
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from rayraft.mini.copying import written_last
 from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.packing import MASKED, Layout
 from rayraft.mini.stacks import MiniEncoderOutput
+
+_COMMON = 0
+_NOTHING = -1
+"""Branch of padding."""
 
 
 def answer_log_probs(
@@ -25,21 +37,9 @@ def answer_log_probs(
         encoded: Of one row's source, without padding.
         outputs: Token ids; each holds `config.answer_token_id`.
     """
-    config = model.config
     source = encoded.source_ids
-    width = max(map(len, outputs))
-    target_KT = torch.full((len(outputs), width), config.pad_token_id, device=source.device)
-    scored_KT = torch.zeros_like(target_KT, dtype=torch.bool)
-    real_KT = torch.zeros_like(scored_KT)
-    for row, tokens in enumerate(outputs):
-        target_KT[row, : len(tokens)] = torch.tensor(tokens, device=source.device)
-        real_KT[row, : len(tokens)] = True
-        scored_KT[row, tokens.index(config.answer_token_id) : len(tokens)] = True
-    given_KT = F.pad(target_KT, (1, 0), value=config.decoder_start_token_id)[:, :-1]
-    layout = Layout.of(real_KT, len(outputs), width)
-    decoded_ND = model.decoder(given_KT, layout, encoded.last_hidden_state, None, None)
-    decoded_MD, target_M = decoded_ND[layout.pack(scored_KT)], target_KT[scored_KT]
-    written_MC = written_last(given_KT, width, config.copy_context)[scored_KT]
+    decoded_MD = _decode(model, encoded, outputs)
+    target_M, written_MC, counts = _scored(model, outputs, source.device)
     # All outputs have the same source: to the copy head they are one row of M tokens.
     one_row = Layout.of(None, 1, len(target_M))
     mask_1S = torch.ones_like(source)
@@ -49,5 +49,81 @@ def answer_log_probs(
     generated_M = generating_M - F.cross_entropy(logits_MV, target_M, reduction="none")
     here_MS = source == target_M[:, None]
     copied_M = copying_M + pointer_MS.masked_fill(~here_MS, MASKED).logsumexp(-1)
-    counts: list[int] = scored_KT.sum(1).tolist()
     return list(torch.split(torch.logaddexp(copied_M, generated_M), counts))
+
+
+def _scored(
+    model: MiniForConditionalGeneration, outputs: Sequence[list[int]], device: torch.device
+) -> tuple[Tensor, Tensor, list[int]]:
+    """The scored tokens [M], the tokens before each [M, C], and how many each output has."""
+    config = model.config
+    targets, written, counts = [], [], []
+    for tokens in outputs:
+        marker = tokens.index(config.answer_token_id)
+        given = torch.tensor([[config.decoder_start_token_id, *tokens[:-1]]], device=device)
+        counts.append(len(tokens) - marker)
+        written.append(written_last(given, counts[-1], config.copy_context)[0])
+        targets += tokens[marker:]
+    return torch.tensor(targets, device=device), torch.cat(written), counts
+
+
+@dataclass
+class _Row:
+    """What the decoder is given of outputs with the same quote."""
+
+    ids: list[int]
+    """At first the start token, the quote and the answer marker: what they have in common."""
+    position: list[int] = field(init=False)
+    """Of each token in its own output."""
+    branch: list[int] = field(init=False)
+    """Which answer a token is of."""
+
+    def __post_init__(self) -> None:
+        self.position = list(range(len(self.ids)))
+        self.branch = [_COMMON] * len(self.ids)
+        self._common = len(self.ids)
+
+    def add(self, answer: Sequence[int]) -> list[int]:
+        """Adds an answer; gives the places whose states say its marker and its tokens."""
+        begin, given = len(self.ids), answer[:-1]  # after its last token nothing is asked
+        self.ids += given
+        self.position += range(self._common, self._common + len(given))
+        self.branch += [self.branch[-1] + 1] * len(given)
+        return [self._common - 2, self._common - 1, *range(begin, len(self.ids))]
+
+
+def _decode(
+    model: MiniForConditionalGeneration, encoded: MiniEncoderOutput, outputs: Sequence[list[int]]
+) -> Tensor:
+    """The decoder's states that say the scored tokens of all outputs, [M, D]."""
+    config, device = model.config, encoded.source_ids.device
+    numbers: dict[tuple[int, ...], int] = {}
+    rows: list[_Row] = []
+    places: list[tuple[int, list[int]]] = []
+    for tokens in outputs:
+        answer = tokens.index(config.answer_token_id) + 1
+        common = tuple(tokens[:answer])
+        number = numbers.setdefault(common, len(rows))
+        if number == len(rows):
+            rows.append(_Row([config.decoder_start_token_id, *common]))
+        places.append((number, rows[number].add(tokens[answer:])))
+
+    def padded(values: Sequence[list[int]], padding: int) -> Tensor:
+        columns = [torch.tensor(each, device=device) for each in values]
+        return pad_sequence(columns, batch_first=True, padding_value=padding)
+
+    branch_RT = padded([row.branch for row in rows], _NOTHING)
+    seen_RTT = (branch_RT[:, None] == _COMMON) | (branch_RT[:, None] == branch_RT[:, :, None])
+    layout = Layout.of(branch_RT != _NOTHING, *branch_RT.shape)
+    decoded_ND: Tensor = model.decoder(
+        padded([row.ids for row in rows], config.pad_token_id),
+        layout,
+        encoded.last_hidden_state,
+        None,
+        None,
+        position=padded([row.position for row in rows], 0),
+        target_mask=seen_RTT.tril()[:, None],
+    )
+    begins = [0, *itertools.accumulate(len(row.ids) for row in rows)]
+    index = [begins[number] + place for number, own in places for place in own]
+    return decoded_ND[torch.tensor(index, device=device)]

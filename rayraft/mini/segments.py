@@ -60,9 +60,11 @@ class SegmentReader(nn.Module):
         embedded_ND = self.norm(self._words[0](source.ids_N) + self.positions(position_N))
         x_ND: Tensor = self.dropout(embedded_ND)
         mask = source.segments.mask(x_ND.device)
+        layout = source.segments.rounded(x_ND.device)
+        x_ND = layout.widen(x_ND)
         for layer in self.layers:
-            x_ND = layer(x_ND, source.segments, mask)
-        return x_ND
+            x_ND = layer(x_ND, layout, mask)
+        return layout.narrow(x_ND)
 
     def _segments(self, input_ids: Tensor, real_BS: Tensor) -> tuple[Tensor, Tensor]:
         """Segment number and offset within it of the real tokens, int64 [N]."""

@@ -14,7 +14,7 @@ from transformers.utils.generic import ModelOutput
 from rayraft.mini.answer_span import AnswerSpan
 from rayraft.mini.configuration import MiniConfig
 from rayraft.mini.layers import DecoderLayer, causal_mask
-from rayraft.mini.packing import Layout
+from rayraft.mini.packing import Layout, project
 from rayraft.mini.segments import SegmentReader
 
 
@@ -46,7 +46,7 @@ class MiniEncoder(SegmentReader):
         x_ND, span_log = self.span(self.read(source), source)
         return MiniEncoderOutput(
             last_hidden_state=source.rows.pad(x_ND),
-            copy_keys=source.rows.pad(self.copy_key(x_ND)),
+            copy_keys=source.rows.pad(project(self.copy_key, x_ND)),
             source_ids=input_ids,
             span_log=span_log,
         )
@@ -65,21 +65,36 @@ class MiniDecoder(nn.Module):
             DecoderLayer(config, i) for i in range(config.num_hidden_layers)
         )
 
-    def forward(
+    def forward(  # noqa: PLR0913
         self,
         ids_BT: Tensor,
         layout: Layout,
         states_BSD: Tensor,
         source_mask: Tensor | None,
         cache: EncoderDecoderCache | None,
+        position: Tensor | None = None,
+        target_mask: Tensor | None = None,
     ) -> Tensor:
-        """Decoded states of the layout's real tokens, [N, D]."""
+        """Decoded states of the layout's real tokens, [N, D].
+
+        Args:
+            ids_BT: The target, or with a cache its new tokens.
+            layout: Of the target.
+            states_BSD: Of each row's source, or of one source for all rows.
+            source_mask: Of the source, as `padding_mask` makes it.
+            cache: Of the tokens before.
+            position: Of the tokens, [B, T]; None: one after the other.
+            target_mask: Bool [B, 1, T, T], True where attention may go; None: to all before.
+        """
         past = cache.self_attention_cache.get_seq_length() if cache is not None else 0
-        position = torch.arange(past, past + layout.width, device=ids_BT.device)
+        if position is None:
+            position = torch.arange(past, past + layout.width, device=ids_BT.device)
         position = position.clamp(max=self.positions.num_embeddings - 1)
         x_BTD = self.norm(self._words[0](ids_BT) + self.positions(position))
+        layout = layout.rounded(ids_BT.device)
         x_ND: Tensor = self.dropout(layout.pack(x_BTD))
-        target_mask = causal_mask(layout.width, past, ids_BT.device)
+        if target_mask is None:
+            target_mask = causal_mask(layout.width, past, ids_BT.device)
         for layer in self.layers:
             x_ND = layer(x_ND, layout, states_BSD, source_mask, target_mask, cache)
-        return x_ND
+        return layout.narrow(x_ND)

@@ -91,19 +91,18 @@ def test_scores_are_those_of_the_model_given_the_output_before(reader: SpanReade
     model = base.model.eval()
     assert isinstance(model, MiniForConditionalGeneration)
     prompt = render_prompt(base.tokenizer, answer_messages(ASKED[0], PASSAGES), True)
-    outputs = [
-        render_completion(base.tokenizer, completion(quote, answer))
-        for quote, answer in [("It holds 1.7 litres.", "1.7 litres"), ("", ""), ("", "xyzzy 9")]
-    ]
+    quote = "It holds 1.7 litres."
+    said = [(quote, "1.7 litres"), ("", ""), (quote, "litres"), ("", "xyzzy 9"), (quote, "It")]
+    outputs = [render_completion(base.tokenizer, completion(*each)) for each in said]
     with torch.inference_mode():
         ids = torch.tensor([prompt])
         scored = answer_log_probs(model, model.encoder(ids), outputs)
-        for output, said in zip(outputs, scored, strict=True):
+        for output, own in zip(outputs, scored, strict=True):
             given = torch.tensor([[model.config.decoder_start_token_id, *output[:-1]]])
             log = model(input_ids=ids, decoder_input_ids=given).logits[0]
             each = log.gather(1, torch.tensor(output)[:, None])[:, 0]
             start = output.index(model.config.answer_token_id)
-            torch.testing.assert_close(said, each[start:], atol=1e-3, rtol=1e-3)
+            torch.testing.assert_close(own, each[start:], atol=1e-3, rtol=1e-3)
 
 
 def test_what_is_no_reading_is_written_word_by_word(reader: SpanReader) -> None:

@@ -35,7 +35,7 @@ def answer_log_probs(
     Args:
         model: The reader.
         encoded: Of one row's source, without padding.
-        outputs: Token ids; each holds `config.answer_token_id`.
+        outputs: Token ids; each holds `config.answer_token_id`, and something after it.
     """
     source = encoded.source_ids
     decoded_MD = _decode(model, encoded, outputs)

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 from transformers import PreTrainedModel
 
 from rayraft.errors import ArtifactMismatch, NotFoundError
@@ -174,14 +174,22 @@ class Adapters:
                 layer.register_forward_hook(self._unroute)
                 self._routed.add(layer)
 
-    def _route(self, _: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _route(self, layer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if (own := getattr(self._here, "name", None)) is not None:
             # One row, whatever its first dimension is.
-            return (args[0][None], *args[1:]), {**kwargs, "adapter_names": [own]}
+            name = BASE if _is_plain(layer, own) else own
+            return (args[0][None], *args[1:]), {**kwargs, "adapter_names": [name]}
         return None if self._rows is None else (args, {**kwargs, "adapter_names": self._rows})
 
-    def _unroute(self, _: Any, __: Any, output: Any) -> Any:
-        return None if getattr(self._here, "name", None) is None else output[0]
+    def _unroute(self, layer: Any, args: Any, output: Any) -> Any:
+        # PEFT picks a row out and puts it back for an adapter, which takes longer than the adapter.
+        if (own := getattr(self._here, "name", None)) is None:
+            return None
+        row = output[0]
+        if _is_plain(layer, own):
+            down, up = layer.lora_A[own], layer.lora_B[own]
+            row = row.add_(up(down(args[0][0].to(down.weight.dtype))), alpha=layer.scaling[own])
+        return row
 
     def _check_loaded(self, name: str | None) -> None:
         if name is not None and name not in self.names:
@@ -189,6 +197,11 @@ class Adapters:
 
     def _unknown(self, name: str) -> str:
         return f"adapter {name!r}: not loaded; loaded are {', '.join(self.names) or 'none'}"
+
+
+def _is_plain(layer: LoraLayer, name: str) -> bool:
+    """Whether this adapter only adds its two matrices' product to what the layer gives."""
+    return isinstance(layer, Linear) and name in layer.lora_A and name not in layer.lora_variant
 
 
 def _may_share(config: Any) -> bool:

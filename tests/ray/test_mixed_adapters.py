@@ -1,11 +1,14 @@
 """Rows of different adapters in one batch are answered as one at a time, token for token."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rayraft.mini import WEIGHTS
+from rayraft.models.rendering import render_prompt
 from rayraft.models.text import TextModel
 from rayraft.prompts import Message, answer_messages
 from rayraft.records import Passage
@@ -101,6 +104,25 @@ def test_rows_that_are_read_by_spans_have_their_own_adapters(tmp_path: Path) -> 
     assert model.generate_rows(rows) == alone
     sure = [output.mean_logprob for output in alone]
     assert sure != [output.mean_logprob for output in model.generate(prompts)]
+
+
+def test_a_reading_thread_gets_what_peft_gives_an_active_adapter(tmp_path: Path) -> None:
+    model = opened("mini", tmp_path)
+    adapters, encoder = model._adapters, model._model.encoder
+    ids = torch.tensor([render_prompt(model._codec.tokenizer, asked("mini")[2], True)])
+
+    def states() -> torch.Tensor:
+        with torch.inference_mode():
+            return torch.clone(encoder(ids).last_hidden_state)
+
+    seen = []
+    for name in ("a-v1", None, "b-v1"):
+        with adapters.used_here(name):
+            ours = states()
+        adapters.use(name)
+        seen.append(states())
+        torch.testing.assert_close(ours, seen[-1])
+    assert all(not torch.allclose(a, b) for a, b in itertools.combinations(seen, 2))
 
 
 @pytest.mark.parametrize("option", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}])

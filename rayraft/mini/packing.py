@@ -52,21 +52,6 @@ def round_count(count: int) -> int:
     return -(-count // step) * step
 
 
-def project(linear: nn.Module, x: Tensor) -> Tensor:
-    """`linear` of x [..., D], computed with a rounded number of rows."""
-    flat = x.reshape(-1, x.shape[-1])
-    spare = _spare(len(flat), x.device)
-    if not spare:
-        out: Tensor = linear(x)
-        return out
-    out = linear(F.pad(flat, (0, 0, 0, spare)))[: len(flat)]
-    return out.view(*x.shape[:-1], -1)
-
-
-def _spare(count: int, device: torch.device) -> int:
-    return round_count(count) - count if device.type == "cpu" else 0
-
-
 class _Gather(torch.autograd.Function):
     """`index_select` along dimension 0 whose index has no duplicates.
 
@@ -132,7 +117,8 @@ class Layout:
 
     def rounded(self, device: torch.device) -> Self:
         """The same with as many spare rows as make products quick on that device."""
-        return replace(self, spare=_spare(self.count, device))
+        spare = round_count(self.count) - self.count if device.type == "cpu" else 0
+        return replace(self, spare=spare)
 
     def widen(self, x_ND: Tensor) -> Tensor:
         """[N, D] -> [N + spare, D], with zeros."""
@@ -165,6 +151,13 @@ class Layout:
         real = torch.zeros(self.rows * self.width, dtype=torch.bool, device=device)
         real[self.index_N] = True
         return real.view(self.rows, 1, 1, self.width)
+
+
+def project(linear: nn.Module, x: Tensor) -> Tensor:
+    """`linear` of x [..., D], computed with a rounded number of rows."""
+    flat = x.flatten(0, -2)
+    layout = Layout(1, len(flat), None).rounded(x.device)
+    return layout.narrow(linear(layout.widen(flat))).view(*x.shape[:-1], -1)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ answers half of them; linear layers, where nearly all the time goes, need not co
 Shapes: B rows, W width of the padded batch, N real tokens, D width of the model.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -154,10 +155,15 @@ class Layout:
 
 
 def project(linear: nn.Module, x: Tensor) -> Tensor:
-    """`linear` of x [..., D], computed with a rounded number of rows."""
-    flat = x.flatten(0, -2)
-    layout = Layout(1, len(flat), None).rounded(x.device)
-    return layout.narrow(linear(layout.widen(flat))).view(*x.shape[:-1], -1)
+    """`linear` of x [..., S, D], of which it sees a few more than S for `round_count`.
+
+    The other dimensions stay: adapters are chosen by the first.
+    """
+    *leading, length, _ = x.shape
+    sets = math.prod(leading)
+    spare = -(-round_count(sets * length) // sets) - length if x.device.type == "cpu" else 0
+    out: Tensor = linear(F.pad(x, (0, 0, 0, spare)) if spare else x)
+    return out[..., :length, :]
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,11 @@ def test_packed_rows_are_padded_again_without_the_spare_ones():
         assert torch.equal(wide.narrow(wide.pack(x)), layout.pack(x))
 
 
-def test_a_projection_is_that_of_the_plain_rows():
-    linear, x = torch.nn.Linear(8, 3), torch.randn(3, 33, 8)
-    assert torch.allclose(project(linear, x), linear(x), atol=1e-6)
+def test_a_projection_is_that_of_the_plain_rows_and_keeps_their_dimension() -> None:
+    linear, seen = torch.nn.Linear(8, 3), []
+    linear.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
+    for shape in ((3, 33, 8), (99, 8), (6, 144, 8)):
+        x = torch.randn(shape)
+        assert torch.allclose(project(linear, x), linear(x), atol=1e-6)
+    computed = seen[::2]
+    assert computed == [(3, 34, 8), (100, 8), (6, 144, 8)], "adapters go by the first dimension"

@@ -3,7 +3,7 @@
 `STORE=<folder> QUESTIONS=<file>`; a copy of the store gets two adapters with random weights,
 between which promotions go. No peer: the bars are 10 s from the step to a second replica that
 takes requests, and 5 s from a promotion to the last answer by the adapter before it. `SETTINGS`
-(with spaces between) reach the server, as `answering.scale.min_replicas=2`.
+(with spaces between) reach the server, as `api.scale.min_replicas=2`.
 """
 
 import asyncio

@@ -7,7 +7,6 @@ published.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
 from typing import Protocol
 
 from data_pipelines.chat_teacher import Reply
@@ -33,6 +32,8 @@ class Asker(Protocol):
 class KeptReplies:
     """A carrier of prompts, each of which is asked once, in this run or in one before it.
 
+    Safe for threads; two that ask the same at the same time both ask.
+
     Args:
         asker: Of the model.
         staging: Of the teacher, its rows named by `KEY`.
@@ -41,6 +42,8 @@ class KeptReplies:
     def __init__(self, asker: Asker, staging: Staging) -> None:
         self._asker = asker
         self._staging = staging
+        self._known = _replies_in(staging)
+        """Those of runs before, then also those of this one."""
 
     def __call__(self, prompts: Sequence[list[Message]], *, as_json: bool) -> list[Reply]:
         """One reply a prompt, in order; a failure is a reply too, and asked again next time."""
@@ -61,11 +64,9 @@ class KeptReplies:
         nothing = Reply(failed=TEACHER_ERROR)
         return [self._known.get(key) or failed.get(key, nothing) for key in keys]
 
-    @cached_property
-    def _known(self) -> dict[str, Reply]:
-        """Those of runs before, then also those of this one."""
-        rows = self._staging.rows()
-        return {
-            key: Reply(**{name: value for name, value in row.items() if name != KEY})
-            for key, row in rows.items()
-        }
+
+def _replies_in(staging: Staging) -> dict[str, Reply]:
+    return {
+        key: Reply(**{name: value for name, value in row.items() if name != KEY})
+        for key, row in staging.rows().items()
+    }

@@ -31,7 +31,7 @@ _MAX_RETRY_AFTER_S = 600.0
 
 
 class OpenAICarrier:
-    """Chat completions over HTTP, many at a time.
+    """Chat completions over HTTP, many at a time, whoever asks. Safe for threads.
 
     Args:
         config: Endpoint, retries, limits.
@@ -59,6 +59,7 @@ class OpenAICarrier:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             limits=httpx2.Limits(max_connections=config.max_in_flight),
         )
+        self._pool = ThreadPoolExecutor(config.max_in_flight)
 
     def __call__(self, prompts: Sequence[list[Message]], *, as_json: bool) -> list[Reply]:
         """One reply a prompt, in order; a failure is a reply too."""
@@ -70,12 +71,15 @@ class OpenAICarrier:
         self, prompts: Mapping[str, list[Message]], as_json: bool
     ) -> Iterator[tuple[str, Reply]]:
         """The reply to each prompt by its key, as they come; a failure is a reply too."""
-        with ThreadPoolExecutor(self._config.max_in_flight) as pool:
-            asked = {
-                pool.submit(self._ask, prompt, as_json): key for key, prompt in prompts.items()
-            }
+        asked = {
+            self._pool.submit(self._ask, prompt, as_json): key for key, prompt in prompts.items()
+        }
+        try:
             for done in as_completed(asked):
                 yield asked[done], done.result()
+        finally:
+            for each in asked:  # of a reader who left early
+                each.cancel()
 
     def _ask(self, prompt: list[Message], as_json: bool) -> Reply:
         try:

@@ -187,7 +187,7 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
     if not chunk_ids:
         return
     workers = job.config.workers
-    batch = job.config.batch_chunks
+    batch, at_once = job.config.batch_chunks, job.config.batches_at_once
     batches = math.ceil(len(chunk_ids) / batch)
     wanted = count_actors(
         workers.actors,
@@ -196,8 +196,8 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
         cpus=workers.cpus_per_actor,
         gpus=workers.gpus_per_actor,
     )
-    actors = min(wanted, batches)
-    parts = even_parts(chunk_ids, batch, actors)
+    actors = min(wanted, math.ceil(batches / at_once))
+    parts = even_parts(chunk_ids, batch, actors * at_once)
     blocks = [
         pa.table({"chunk_id": part, "handed": prepared.handed_with(part)}, schema=_ASKED)
         for part in parts
@@ -211,7 +211,13 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
         ),
         # Blocks that do not fill a batch would be joined, and the last actor be left alone.
         batch_size=min(batch, len(parts[0])),
-        compute=ray.data.ActorPoolStrategy(size=actors),
+        compute=ray.data.ActorPoolStrategy(
+            size=actors,
+            enable_true_multi_threading=at_once > 1,
+            max_concurrent_calls_per_actor=at_once,
+            # No batch waits at one actor while another has nothing to do.
+            max_tasks_in_flight_per_actor=at_once if at_once > 1 else None,
+        ),
         num_cpus=workers.cpus_per_actor,
         num_gpus=workers.gpus_per_actor or None,
     )

@@ -32,7 +32,7 @@ class RaftJob:
 
 
 class RaftActor:
-    """One worker: retriever, teacher and writer, loaded once.
+    """One worker: retriever, teacher and writer, loaded once. Batches may come in several threads.
 
     Args:
         job: The same for all; small, so that a lost actor can be started again from it alone.

@@ -5,6 +5,7 @@ example is the same in every partition and every order of work.
 Source: RAFT, arXiv 2403.10131, section 3.
 """
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -29,8 +30,8 @@ class WorkerConfig(Config):
     cpus_per_actor: float = Field(default=1.0, gt=0)
     gpus_per_actor: float = Field(default=0.0, ge=0)
     batch_chunks: int | None = Field(default=None, ge=1, le=4096)
-    """Chunks handed to an actor at a time; None: 8, or with an endpoint as many as may be asked at
-    once (`teacher.max_in_flight`)."""
+    """Chunks handed to an actor at a time; None: 8, or with an endpoint, where an actor has two
+    batches at once, half of what may be asked at once (`teacher.max_in_flight`)."""
 
 
 class GuardConfig(Config):
@@ -81,9 +82,19 @@ class RaftConfig(Config):
     workers: WorkerConfig = WorkerConfig()
 
     @property
+    def batches_at_once(self) -> int:
+        """Batches that an actor works on: while one waits for an endpoint, another is searched for.
+
+        A model in the actor itself has one batch at a time.
+        """
+        return 2 if self.teacher.kind == "openai" else 1
+
+    @property
     def batch_chunks(self) -> int:
-        """Chunks handed to an actor at a time."""
-        several = self.teacher.max_in_flight if self.teacher.kind == "openai" else 8
+        """Chunks in a batch."""
+        several = 8
+        if self.teacher.kind == "openai":
+            several = math.ceil(self.teacher.max_in_flight / self.batches_at_once)
         return self.workers.batch_chunks or several
 
     def asks_teacher(self, given: bool) -> bool:

@@ -5,6 +5,7 @@ Made for the outcomes of a RAFT run's chunks; knows nothing of what a row holds.
 """
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ FLUSH_S = 5.0
 
 
 class Staging:
-    """Rows with an id, in files that are written once."""
+    """Rows with an id, in files that are written once. Safe for threads."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Staging:
         self._flush_s = flush_s
         self._pending: list[Mapping[str, Any]] = []
         self._flushed_at = time.monotonic()
+        self._lock = threading.Lock()
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Id -> its row; a file that is not whole counts for nothing."""
@@ -54,13 +56,18 @@ class Staging:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Keeps a row; it is on storage soon."""
-        self._pending.append(row)
-        late = time.monotonic() - self._flushed_at > self._flush_s
-        if late or len(self._pending) >= FLUSH_ROWS:
-            self.flush()
+        with self._lock:
+            self._pending.append(row)
+            late = time.monotonic() - self._flushed_at > self._flush_s
+            if late or len(self._pending) >= FLUSH_ROWS:
+                self._put()
 
     def flush(self) -> None:
         """Puts all rows on storage."""
+        with self._lock:
+            self._put()
+
+    def _put(self) -> None:
         if self._pending:
             self._filesystem.create_dir(self._folder, recursive=True)
             lines = [*(json.dumps(row) for row in self._pending), _END, ""]

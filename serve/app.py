@@ -9,7 +9,7 @@ import ray.serve
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError
 from serve.config import AppConfig, GeneratorConfig, RetrieverConfig
-from serve.deployments import Api, Generator, Router
+from serve.deployments import Api, Generator
 from serve.knowledge import Retriever, Writer
 from serve.loopback import HAPROXY, hides_addresses
 from serve.scaling import ScaleConfig, deployment_options
@@ -19,7 +19,7 @@ from serve.vllm_server import VllmServer
 
 APP_NAME = "rayraft"
 PASSING_ON = ScaleConfig(max_replicas=4, target_ongoing_requests=64, max_ongoing_requests=128)
-"""Of a generator that only waits for vLLM, as the router waits for it."""
+"""Of a generator that only waits for vLLM."""
 
 
 def build_app(args: AppConfig) -> Any:
@@ -46,13 +46,8 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     retriever = retriever_of(args.retriever, store)
     generator = generator_of(args.generator, store, generator_class)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
-    router = _deployment(Router, args.answering.scale).bind(
-        args.answering, store, retriever, generator
-    )
     ingress = ray.serve.ingress(None)(Api)
-    return _deployment(ingress, args.api.scale).bind(
-        args.api, router, retriever, generator, writer, args.generator.scale.sleeps
-    )
+    return _deployment(ingress, args.api.scale).bind(args, store, retriever, generator, writer)
 
 
 def retriever_of(config: RetrieverConfig, store: str) -> Any:

@@ -1,4 +1,7 @@
-"""The service's configuration: the `args:` of `serve/app.yaml`, one section per deployment."""
+"""The service's configuration: the `args:` of `serve/app.yaml`.
+
+One section for each deployment, and one for the answering graph, which runs in the API's.
+"""
 
 from typing import Literal
 
@@ -64,7 +67,7 @@ class ApiConfig(Config):
 
 
 class AnsweringConfig(Config):
-    """The deployment that chooses the mode and runs the answering logic."""
+    """The graph that chooses the mode and asks retriever and generator, in the API's processes."""
 
     default_adapter: str | None = "champion"
     """`name-vN` for raft, auto and blend, null for none, or `champion`: the one promoted, else the
@@ -84,11 +87,6 @@ class AnsweringConfig(Config):
     """How blend, rag_token and rag_sequence combine distributions."""
     cache: CacheConfig = Field(default_factory=CacheConfig)
     """Answers that are given again; off by default."""
-    scale: ScaleConfig = Field(
-        default_factory=lambda: ScaleConfig(
-            max_replicas=4, target_ongoing_requests=64, max_ongoing_requests=128
-        )
-    )
 
     @property
     def answer_settings(self) -> AnswerSettings:

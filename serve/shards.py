@@ -20,7 +20,7 @@ from serve.config import RetrieverConfig
 from serve.errors import Unavailable
 from serve.follower import Follower
 from serve.generations import Generations, StoreEmbedder
-from serve.handles import result_of
+from serve.handle_calls import result_of
 from serve.retriever_base import RetrieverBase, SearchThreads
 from serve.scatter import scatter
 from serve.service import FloatArray, Search

@@ -13,7 +13,7 @@ from rayraft.errors import ConfigError, InputError
 from rayraft.models.codec import Codec
 from rayraft.models.generation import TextDeltas
 from rayraft.protocols import GeneratedPiece, GenerateRequest
-from serve.handles import result_of, stream_of
+from serve.handle_calls import result_of, stream_of
 from serve.vllm_calls import VllmRequest
 
 

@@ -85,15 +85,15 @@ def parts():
 
 @pytest.fixture
 def ask(parts, tmp_path):
-    from serve.deployments import Router
+    from serve.graph import AnsweringGraph
 
     cache = {"enabled": True, "min_cosine": 0.95}
     settings = {"default_adapter": None, "router": None, "cache": cache}
     handle = Handle(parts)
-    router = Router(AnsweringConfig.model_validate(settings), str(tmp_path), handle, handle)
+    graph = AnsweringGraph(AnsweringConfig.model_validate(settings), str(tmp_path), handle, handle)
 
     async def stream(request) -> Answer:
-        items = [item async for item in router.answer_stream(request)]
+        items = [item async for item in graph.answer_stream(request)]
         answer = items[-1]
         assert isinstance(answer, Answer)
         assert "".join(map(str, items[:-1])) == answer.text
@@ -101,7 +101,7 @@ def ask(parts, tmp_path):
 
     def go(question, streamed=False, **options):
         request = AskRequest(question=question, mode="rag", **options)
-        return asyncio.run(stream(request) if streamed else router.answer(request))
+        return asyncio.run(stream(request) if streamed else graph.answer(request))
 
     return go
 

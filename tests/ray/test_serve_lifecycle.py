@@ -163,7 +163,7 @@ class Response:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_request_that_is_given_up_is_cancelled_on_the_replica(streamed):
     # Importing Ray Serve warns, which only a test may do, not the collection.
-    from serve.handles import result_of, stream_of
+    from serve.handle_calls import result_of, stream_of
 
     response = Response()
 

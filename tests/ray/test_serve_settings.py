@@ -23,7 +23,7 @@ def test_shipped_file_is_valid_and_listens_on_loopback_only():
 
 def test_every_queue_is_bounded_and_refuses_with_429():
     app = read_run_file(SHIPPED).app
-    sections = (app.api, app.answering, app.retriever, app.generator, app.writer)
+    sections = (app.api, app.retriever, app.generator, app.writer)
     scales = [section.scale for section in sections]
     for scale in scales:
         options = deployment_options(scale)

@@ -70,7 +70,7 @@ def start(folder: Path, base: Path) -> SimpleNamespace:
 
 def run(service, use):
     """What `use(generate, stream)` returns; both are the generator's calls over its handle."""
-    from serve.handles import result_of, stream_of
+    from serve.handle_calls import result_of, stream_of
 
     handle = service.generator
 

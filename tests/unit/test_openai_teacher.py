@@ -1,6 +1,9 @@
 """The teacher behind an OpenAI-compatible endpoint, over a transport in memory."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -128,3 +131,28 @@ def test_a_busy_endpoint_is_tried_again_and_a_dead_one_is_counted():
     refused = openai_teacher(always(401))
     assert refused.write([request()])[0].dropped == {"teacher_error": 1}
     assert len(calls) == 1
+
+
+def test_callers_at_the_same_time_share_what_may_be_under_way():
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def handler(sent):
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.02)
+        with lock:
+            under_way -= 1
+        return reply(json.loads(sent.content)["messages"][0]["content"])
+
+    settings = {"kind": "openai", "base_model": "m", "url": "http://t/v1", "max_in_flight": 3}
+    config = TeacherConfig.model_validate(settings)
+    carrier = OpenAICarrier(config, transport=httpx2.MockTransport(handler))
+    callers = [[[{"role": "user", "content": f"{c}-{n}"}] for n in range(6)] for c in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        answered = list(pool.map(lambda prompts: carrier(prompts, as_json=False), callers))
+    assert [[r.text for r in replies] for replies in answered] == [
+        [prompt[0]["content"] for prompt in prompts] for prompts in callers
+    ]
+    assert most == 3

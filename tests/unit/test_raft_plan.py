@@ -28,6 +28,7 @@ def test_all_actors_are_busy_to_the_end(chunks: int, batch: int, actors: int):
 def test_an_endpoint_is_asked_for_as_many_chunks_at_once_as_it_may_be():
     endpoint = {"kind": "openai", "base_model": "m", "url": "http://h/v1", "max_in_flight": 40}
     assert RaftConfig.model_validate({}).batch_chunks == 8
-    assert RaftConfig.model_validate({"teacher": endpoint}).batch_chunks == 40
+    asked = RaftConfig.model_validate({"teacher": endpoint})
+    assert asked.batch_chunks * asked.batches_at_once == 40
     chosen = {"teacher": endpoint, "workers": {"batch_chunks": 3}}
     assert RaftConfig.model_validate(chosen).batch_chunks == 3

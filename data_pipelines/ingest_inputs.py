@@ -122,9 +122,9 @@ def _read(
 def _joined(documents: Any, asked: pa.Table) -> Any:
     if isinstance(documents, pa.Table):
         return pa.concat_tables([documents, asked])
-    import ray.data
+    from data_pipelines.ray_tables import from_tables
 
-    return documents.union(ray.data.from_arrow(asked))
+    return documents.union(from_tables([asked]))
 
 
 def _weight(file: SourceFile) -> int:

@@ -16,6 +16,7 @@ from data_pipelines.embedders import load_embedder
 from data_pipelines.ingest_chunking import chunk_batch
 from data_pipelines.ingest_reading import SUMMARY, keep_keys, read_tables
 from data_pipelines.known_vectors import FloatArray
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.resources import count_actors
 from data_pipelines.schema import vector_array, vector_matrix
 from data_pipelines.sources import SourceFile
@@ -50,7 +51,7 @@ def summary(documents: ray.data.Dataset) -> list[dict[str, Any]]:
 def chunk(documents: Any, keys: pa.Array, embedder: str, config: IngestConfig) -> pa.Table:
     """Chunk rows of the documents with these keys."""
     if isinstance(documents, pa.Table):
-        documents = ray.data.from_arrow(keep_keys(documents, keys))
+        documents = from_tables([keep_keys(documents, keys)])
     cpus = count_actors(None, "chunking", cpus=1, at_most=1024)
     block = min(_MAX_BLOCK_DOCUMENTS, -(-len(keys) // (_BLOCKS_PER_CPU * cpus)))
     kept = documents.map_batches(
@@ -74,7 +75,7 @@ def embed(
     # taken all there are, and wait for ever.
     size = min(settings.batch_chunks, -(-rows.num_rows // actors))
     blocks = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
-    done = ray.data.from_arrow(blocks).map_batches(
+    done = from_tables(blocks).map_batches(
         EmbedTexts,
         batch_size=settings.batch_chunks,
         batch_format="pyarrow",

@@ -28,6 +28,7 @@ from data_pipelines.raft_teachers import (
     reply_staging,
     start_allowance,
 )
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
@@ -187,7 +188,7 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
     if not chunk_ids:
         return
     workers = job.config.workers
-    batch, at_once = job.config.batch_chunks, job.config.batches_at_once
+    batch, at_once = job.config.batch_chunks, job.config.teacher.batches_at_once
     batches = math.ceil(len(chunk_ids) / batch)
     wanted = count_actors(
         workers.actors,
@@ -202,7 +203,7 @@ def _run(job: RaftJob, chunk_ids: list[str], prepared: Prepared) -> Iterator[dic
         pa.table({"chunk_id": part, "handed": prepared.handed_with(part)}, schema=_ASKED)
         for part in parts
     ]
-    dataset = ray.data.from_arrow(blocks).map_batches(
+    dataset = from_tables(blocks).map_batches(
         RaftActor,
         fn_constructor_args=(
             job,

@@ -5,7 +5,6 @@ example is the same in every partition and every order of work.
 Source: RAFT, arXiv 2403.10131, section 3.
 """
 
-import math
 import random
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -82,20 +81,9 @@ class RaftConfig(Config):
     workers: WorkerConfig = WorkerConfig()
 
     @property
-    def batches_at_once(self) -> int:
-        """Batches that an actor works on: while one waits for an endpoint, another is searched for.
-
-        A model in the actor itself has one batch at a time.
-        """
-        return 2 if self.teacher.kind == "openai" else 1
-
-    @property
     def batch_chunks(self) -> int:
         """Chunks in a batch."""
-        several = 8
-        if self.teacher.kind == "openai":
-            several = math.ceil(self.teacher.max_in_flight / self.batches_at_once)
-        return self.workers.batch_chunks or several
+        return self.workers.batch_chunks or self.teacher.batch_chunks
 
     def asks_teacher(self, given: bool) -> bool:
         """Whether a teacher writes anything; `given`: the questions are people's."""

@@ -91,6 +91,19 @@ class TeacherConfig(Config):
             raise ValueError("kind='vllm': the shipped model runs as kind 'local'")
         return self
 
+    @property
+    def batches_at_once(self) -> int:
+        """Batches that an actor works on: while one waits for an endpoint, another is searched for.
+
+        A model in the actor itself has one at a time.
+        """
+        return 2 if self.kind == "openai" else 1
+
+    @property
+    def batch_chunks(self) -> int:
+        """Chunks of a batch, where nothing else is said."""
+        return -(-self.max_in_flight // self.batches_at_once) if self.kind == "openai" else 8
+
     def deciding(self) -> dict[str, Any]:
         """The settings that can change what is written; limits and prices cannot."""
         hurry = {"timeout_s", "max_retries", "max_in_flight", "limits"}

@@ -14,6 +14,7 @@ import ray.data
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.raft_reading import read_run
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.stores import store_uri
 from rayraft.errors import ArtifactMismatch, ConfigError, InputError
 from rayraft.manifests import Manifest
@@ -178,7 +179,7 @@ def features_of(
 
 def _examples(table: pa.Table) -> ray.data.Dataset:
     starts = range(0, max(1, table.num_rows), EXAMPLES_PER_BLOCK)
-    return ray.data.from_arrow([table.slice(start, EXAMPLES_PER_BLOCK) for start in starts])
+    return from_tables(table.slice(start, EXAMPLES_PER_BLOCK) for start in starts)
 
 
 def _publish(store: str, name: str, result: FitResult, manifest: Manifest) -> ArtifactRef:

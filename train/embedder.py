@@ -14,6 +14,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.model_artifacts import model_source
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.raft_reading import read_run
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.stores import store_uri
 from rayraft.errors import InputError
 from rayraft.manifests import Manifest
@@ -190,4 +191,4 @@ def _features(
 ) -> ray.data.Dataset:
     made = groups(rows, config.group, config.passes, config.seed)
     table = group_features(made, tokenizer, config.max_tokens, config.negatives)
-    return ray.data.from_arrow(table)
+    return from_tables([table])

@@ -16,6 +16,7 @@ import ray.data
 from data_pipelines import artifacts
 from data_pipelines.kb import KnowledgeBase
 from data_pipelines.progress import Advance, no_progress
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.resources import count_actors
 from data_pipelines.runs import new_run
 from data_pipelines.stores import store_uri
@@ -161,7 +162,7 @@ def _answers(
         pa.table({"question": [texts[i] for i in part], "mode": [modes[i] for i in part]})
         for part in parts
     ]
-    dataset = ray.data.from_arrow(blocks).map_batches(
+    dataset = from_tables(blocks).map_batches(
         EvaluateActor,
         # Not the questions: each actor gets its own with the rows.
         fn_constructor_args=(plan.store, plan.kb_version, plan.config, plan.adapters),

@@ -8,6 +8,7 @@ import ray.data
 from data_pipelines.config import IngestConfig, RetrievalConfig
 from data_pipelines.ingest_job import run_ingest
 from data_pipelines.kb import KnowledgeBase
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.retrieval import HybridRetriever
 from rayraft.mini.modeling import MiniForConditionalGeneration
 from rayraft.mini.reranking import MiniForSequenceClassification
@@ -83,4 +84,4 @@ def _questions(
 
 def _features(rows: list[RankRow], stage: RerankStage) -> ray.data.Dataset:
     table: pa.Table = rank_features(rows, build_pair_tokenizer(), stage.max_tokens)
-    return ray.data.from_arrow(table)
+    return from_tables([table])

@@ -6,8 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import ray.data
-
 from data_pipelines import artifacts
 from data_pipelines.artifacts import ArtifactRef
 from data_pipelines.config import RetrievalConfig
@@ -15,6 +13,7 @@ from data_pipelines.kb import KnowledgeBase
 from data_pipelines.model_artifacts import model_source
 from data_pipelines.open_retriever import open_retriever
 from data_pipelines.raft_reading import read_run
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.retrieval import HybridRetriever
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError, InputError
@@ -213,4 +212,4 @@ def _mined(
 
 
 def _features(rows: list[RankRow], base_model: str, max_tokens: int) -> Any:
-    return ray.data.from_arrow(rank_features(rows, load_tokenizer(base_model), max_tokens))
+    return from_tables([rank_features(rows, load_tokenizer(base_model), max_tokens)])

@@ -29,6 +29,6 @@ def test_an_endpoint_is_asked_for_as_many_chunks_at_once_as_it_may_be():
     endpoint = {"kind": "openai", "base_model": "m", "url": "http://h/v1", "max_in_flight": 40}
     assert RaftConfig.model_validate({}).batch_chunks == 8
     asked = RaftConfig.model_validate({"teacher": endpoint})
-    assert asked.batch_chunks * asked.batches_at_once == 40
+    assert asked.batch_chunks * asked.teacher.batches_at_once == 40
     chosen = {"teacher": endpoint, "workers": {"batch_chunks": 3}}
     assert RaftConfig.model_validate(chosen).batch_chunks == 3

@@ -19,6 +19,7 @@ import ray.data
 from data_pipelines.progress import Advance, no_progress
 from data_pipelines.published_adapters import PublishedAdapter
 from data_pipelines.raft_staging import Staging
+from data_pipelines.ray_tables import from_tables
 from data_pipelines.resources import count_actors
 from data_pipelines.retrieval import HybridRetriever
 from rayraft.answering import AnswerSettings, answer
@@ -108,7 +109,7 @@ def _asked(desk: Desk, tasks: Mapping[str, Task]) -> Iterator[tuple[str, str]]:
         )
         for p in parts
     ]
-    dataset = ray.data.from_arrow(blocks).map_batches(
+    dataset = from_tables(blocks).map_batches(
         AskingActor,
         fn_constructor_args=(desk, sorted({task.arm for task in tasks.values()})),
         batch_size=8,

@@ -47,7 +47,8 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     generator = generator_of(args.generator, store, generator_class)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
     ingress = ray.serve.ingress(None)(Api)
-    return _deployment(ingress, args.api.scale).bind(args, store, retriever, generator, writer)
+    options = deployment_options(args.api.scale, only_waits=True)
+    return _made(ingress, "Api", options).bind(args, store, retriever, generator, writer)
 
 
 def retriever_of(config: RetrieverConfig, store: str) -> Any:

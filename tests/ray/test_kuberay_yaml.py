@@ -68,7 +68,7 @@ def test_nothing_that_takes_requests_has_one_place_alone():
     assert SERVE["proxy_location"] == "EveryNode"
     assert SPEC["excludeHeadPodFromServeSvc"] is True
     assert GROUPS["cpu"]["minReplicas"] >= 2
-    for section in ("api", "answering", "retriever"):
+    for section in ("api", "retriever"):
         assert ARGS[section]["scale"]["min_replicas"] >= 2, section
 
 
@@ -99,7 +99,7 @@ def test_the_largest_service_fits_the_largest_cluster():
         return GROUPS[group]["maxReplicas"] * int(limits[name])
 
     assert CLUSTER["enableInTreeAutoscaling"] is True
-    cpus = sum(most("num_cpus", section) for section in ("api", "answering", "retriever", "writer"))
+    cpus = sum(most("num_cpus", section) for section in ("api", "retriever", "writer"))
     assert cpus <= room("cpu", "cpu")
     assert most("num_gpus", "generator") == room("nvidia.com/gpu", "gpu")
     assert most("num_cpus", "generator") <= room("cpu", "gpu")

@@ -41,6 +41,16 @@ def test_a_step_of_load_is_seen_within_seconds_and_a_generator_may_sleep():
     assert sum(told[n] for n in ("metrics_interval_s", "look_back_period_s", "upscale_delay_s")) < 5
 
 
+def test_what_computes_keeps_its_replicas_health_checks_free():
+    from serve.app import build_app
+
+    ingress = build_app(read_run_file(SHIPPED, store="/s").app)._bound_deployment
+    others = [a._bound_deployment for a in ingress.init_args if hasattr(a, "_bound_deployment")]
+    assert [d.name for d in others] == ["Retriever", "Generator", "Writer"]
+    in_one_loop = [d.name for d in (ingress, *others) if "runtime_env" in d.ray_actor_options]
+    assert in_one_loop == ["Api"]
+
+
 def test_behind_haproxy_it_does_not_start_without_keys(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
     args = read_run_file(SHIPPED, store="/s").app

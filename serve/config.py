@@ -117,8 +117,11 @@ class RetrieverConfig(Config):
     upkeep_s: float = Field(default=5, gt=0)
     """How often a replica looks whether its index must be built anew."""
     scale: ScaleConfig = Field(
-        default_factory=lambda: ScaleConfig(max_replicas=4, max_ongoing_requests=64, num_cpus=0.5)
+        default_factory=lambda: ScaleConfig(
+            max_replicas=4, target_ongoing_requests=8, max_ongoing_requests=64, num_cpus=0.5
+        )
     )
+    """Queries that wait share a forward pass, so that a replica takes several with ease."""
 
 
 class GeneratorConfig(Config):

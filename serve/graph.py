@@ -1,7 +1,8 @@
 """The answering graph: which mode and adapter, then retriever and generator.
 
 It waits for the others all the time, so it runs where the HTTP request is: in a deployment of its
-own it took another hop, 14 ms and a copy of every piece of a stream, and nothing to scale.
+own it cost another hop for every request and every piece of a stream (14 ms on two cores with AVX2
+alone), and there is nothing to scale.
 """
 
 import asyncio
@@ -65,10 +66,9 @@ class AnsweringGraph:
                 return item
         raise GenerationError("the answer stream ended without an answer")
 
-    async def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
+    def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
         """Pieces of the answer's text, then the answer."""
-        async for item in self._answered(request, self._stream):
-            yield item
+        return self._answered(request, self._stream)
 
     async def _answered(
         self, request: AskRequest, generate: Generate

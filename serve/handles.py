@@ -42,10 +42,9 @@ class HandleService:
         """As the protocol says."""
         return await self._graph.answer(request)
 
-    async def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
+    def answer_stream(self, request: AskRequest) -> AsyncIterator[str | Answer]:
         """As the protocol says."""
-        async for item in self._graph.answer_stream(request):
-            yield item
+        return self._graph.answer_stream(request)
 
     async def search(self, search: Search) -> Retrieved:
         """As the protocol says."""

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from rayraft.commands import clear_errors, new_app, split_overrides
 from rayraft.errors import InputError
 from serve import ask_command, keys_command
 from serve.control_headers import IMPORT_PATH
+from serve.loopback import Address
 from serve.run_file import SHIPPED, RunFile, check_keys, read_run_file
 
 EPILOG = (
@@ -52,13 +54,15 @@ def run(
         raise InputError(f"argument {plain[0]!r}: expected section.key=value")
     settings += [f"api.keys={json.dumps(keys)}"] if keys else []
     planned = read_run_file(config or SHIPPED, settings, store)
-    planned = replace(planned, host=host or planned.host, port=port or planned.port)
+    address = Address(host or planned.address.host, port or planned.address.port)
+    planned = replace(planned, address=address)
     check_keys(planned)
     _serve(planned)
 
 
 def _serve(planned: RunFile) -> None:
-    if "RAY_ADDRESS" not in os.environ:
+    own_ray = "RAY_ADDRESS" not in os.environ
+    if own_ray:
         # Ray reads it when it is imported: a Ray of one machine then listens on loopback only
         # (its token authentication is on by default).
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -69,17 +73,17 @@ def _serve(planned: RunFile) -> None:
     # Importing Ray and Lance takes seconds, which --help and wrong arguments need not wait for.
     from data_pipelines.kb import KnowledgeBase
     from serve.app import resolve_store
-    from serve.runner import check_port, serve_until_stopped
+    from serve.listener import held
+    from serve.runner import serve_until_stopped
 
     store = resolve_store(planned.app.store)
     kb_version = KnowledgeBase.open(store).version
-    check_port(planned.host, planned.port)
-    shown = f"[{planned.host}]" if ":" in planned.host else planned.host
-    url = f"http://{shown}:{planned.port}"
-    typer.echo(f"starting the service of {store}", err=True)
-    serve_until_stopped(
-        planned, lambda: typer.echo(f"serving {url} (kb version {kb_version}); Ctrl-C stops it")
-    )
+    host, port = planned.address
+    ready = f"http://{f'[{host}]' if ':' in host else host}:{port} (kb version {kb_version})"
+    # On a cluster, the port is its proxies'.
+    with held(planned.address) if own_ray else nullcontext():
+        typer.echo(f"starting the service of {store}", err=True)
+        serve_until_stopped(planned, lambda: typer.echo(f"serving {ready}; Ctrl-C stops it"))
     typer.echo("stopped", err=True)
 
 

@@ -8,11 +8,11 @@ import ray.serve
 
 from data_pipelines.stores import store_uri
 from rayraft.errors import ConfigError
-from serve.config import AppConfig, GeneratorConfig, RetrieverConfig
-from serve.deployments import Api, Generator
+from serve.config import ApiConfig, AppConfig, GeneratorConfig, RetrieverConfig
+from serve.deployments import Api, Generator, ListeningApi
 from serve.knowledge import Retriever, Writer
-from serve.loopback import HAPROXY, hides_addresses
-from serve.scaling import ScaleConfig, deployment_options
+from serve.loopback import HAPROXY, Address, hides_addresses
+from serve.scaling import GRACE_S, ScaleConfig, deployment_options
 from serve.shards import RetrieverShard, ShardedRetriever
 from serve.vllm_options import check_vllm, server_options
 from serve.vllm_server import VllmServer
@@ -31,13 +31,20 @@ def build_app(args: AppConfig) -> Any:
     return compose(args, Generator)
 
 
-def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
-    """The application with another generator, such as a test's.
+def compose(
+    args: AppConfig, generator_class: type[Generator], address: Address | None = None
+) -> Any:
+    """The application with another generator, such as a test's, or listening for itself.
+
+    Args:
+        args: Of `serve/app.yaml`.
+        generator_class: What writes.
+        address: Where its one API process listens; None puts Serve's proxy before it.
 
     Raises:
         ConfigError: It would be open to everybody.
     """
-    if not args.api.keys and hides_addresses():
+    if address is None and not args.api.keys and hides_addresses():
         raise ConfigError(
             f"api.keys is empty and {HAPROXY}=1: HAProxy listens on all interfaces, and the "
             "service cannot tell other machines from this one; `rayraft keys create` makes a key"
@@ -46,9 +53,18 @@ def compose(args: AppConfig, generator_class: type[Generator]) -> Any:
     retriever = retriever_of(args.retriever, store)
     generator = generator_of(args.generator, store, generator_class)
     writer = _deployment(Writer, args.writer.scale).bind(args.writer, store)
-    ingress = ray.serve.ingress(None)(Api)
     options = deployment_options(args.api.scale, only_waits=True)
-    return _made(ingress, "Api", options).bind(args, store, retriever, generator, writer)
+    graph = (args, store, retriever, generator, writer)
+    if address is None:
+        return _made(ray.serve.ingress(None)(Api), "Api", options).bind(*graph)
+    # Ray looks every 2 s whether a replica has nothing to do any more, and only then ends it.
+    options |= {"graceful_shutdown_timeout_s": GRACE_S + 3}
+    return _made(ListeningApi, "Api", options).bind(address, *graph)
+
+
+def listens_itself(api: ApiConfig) -> bool:
+    """Whether a service of one machine needs no proxy: it has one API process."""
+    return api.scale.max_replicas == 1
 
 
 def retriever_of(config: RetrieverConfig, store: str) -> Any:

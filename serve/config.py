@@ -45,10 +45,9 @@ class ApiConfig(Config):
     max_new_tokens: int = Field(default=96, ge=1, le=4096)
     """Tokens per answer if the request sets none; a request may lower it, not raise it."""
     scale: ScaleConfig = Field(
-        default_factory=lambda: ScaleConfig(
-            max_replicas=4, target_ongoing_requests=64, max_ongoing_requests=256
-        )
+        default_factory=lambda: ScaleConfig(target_ongoing_requests=64, max_ongoing_requests=256)
     )
+    """One process on one machine listens itself; several have Serve's proxy before them."""
 
     @model_validator(mode="after")
     def _groups_from_one_place(self) -> "ApiConfig":

@@ -13,6 +13,9 @@ from serve.engines import open_engine
 from serve.graph import AnsweringGraph
 from serve.handles import HandleService
 from serve.language_model import LanguageModel, load_model
+from serve.listener import Listener
+from serve.loopback import Address
+from serve.scaling import GRACE_S
 
 
 class Generator:
@@ -83,3 +86,25 @@ class Api:
         from serve.ingress import ingress_app
 
         return ingress_app(self._service, self._config)
+
+
+class ListeningApi(Api):
+    """The same, listening for itself.
+
+    Args:
+        address: Where.
+        graph: As of `Api`.
+    """
+
+    async def __init__(self, address: Address, *graph: Any) -> None:  # type: ignore[misc]
+        super().__init__(*graph)
+        self._listener = Listener(self.__serve_build_asgi_app__(), address, GRACE_S)
+        await self._listener.start()
+
+    async def check_health(self) -> None:
+        """Passes while it listens."""
+        self._listener.check()
+
+    async def __del__(self) -> None:
+        """Serve's last call of a replica: what is begun is answered."""
+        await self._listener.stop()

@@ -14,6 +14,7 @@ from serve.errors import Overloaded, Unavailable
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+RESTARTING = "a part of the service is restarting; try again"
 
 
 async def stream_of(response: Any) -> AsyncGenerator[Any, None]:
@@ -52,11 +53,17 @@ async def _as_ours(awaited: Awaitable[T]) -> T:
         return await awaited
     except RayTaskError as exc:
         raise _cause_of(exc) from None
+    except asyncio.CancelledError:
+        waiting = asyncio.current_task()
+        if waiting is None or waiting.cancelling():
+            raise
+        # It was not this task that was cancelled, but the replica's, which has to go.
+        raise Unavailable(RESTARTING) from None
     except BackPressureError:
         raise Overloaded("the service is at its limit; try again") from None
     except (RayActorError, DeploymentUnavailableError) as exc:
         logger.warning("a replica is gone: %s", exc)
-        raise Unavailable("a part of the service is restarting; try again") from exc
+        raise Unavailable(RESTARTING) from exc
 
 
 def _cause_of(error: RayTaskError) -> BaseException:

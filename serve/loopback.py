@@ -1,11 +1,19 @@
-"""Which addresses belong to this machine alone, and whether requests can come from elsewhere."""
+"""Addresses: which belong to this machine alone, and whether requests can come from elsewhere."""
 
 import ipaddress
 import os
+from typing import NamedTuple
 
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 """Ray Serve's setting: `1` puts HAProxy before the service, on all interfaces, whatever the host is
 said to be; every request then reaches the service from loopback."""
+
+
+class Address(NamedTuple):
+    """Where a service listens."""
+
+    host: str
+    port: int
 
 
 def hides_addresses() -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field
 from rayraft.config import Config, apply_overrides, read_yaml, validate
 from rayraft.errors import InputError
 from serve.config import AppConfig
-from serve.loopback import is_loopback
+from serve.loopback import Address, is_loopback
 
 SHIPPED = Path(__file__).parent / "app.yaml"
 
@@ -45,8 +45,7 @@ class RunFile:
     """What a run needs: the application's arguments and where to listen."""
 
     app: AppConfig
-    host: str
-    port: int
+    address: Address
 
 
 def read_run_file(path: Path, overrides: Sequence[str] = (), store: str | None = None) -> RunFile:
@@ -62,7 +61,7 @@ def read_run_file(path: Path, overrides: Sequence[str] = (), store: str | None =
         args["store"] = store
     app = validate(AppConfig, args, source=str(path))
     http = file.http_options or HttpOptions()
-    return RunFile(app, http.host, http.port)
+    return RunFile(app, Address(http.host, http.port))
 
 
 def check_keys(run: RunFile) -> None:
@@ -77,8 +76,8 @@ def check_keys(run: RunFile) -> None:
 
         if not read_keys(run.app.api.keys):
             raise InputError(f"keys file {run.app.api.keys}: it has no key; `rayraft keys create`")
-    elif not is_loopback(run.host):
+    elif not is_loopback(run.address.host):
         raise InputError(
-            f"host {run.host} can be reached from other machines, which takes API keys: "
+            f"host {run.address.host} can be reached from other machines, which takes API keys: "
             "make one with `rayraft keys create NAME --keys keys.yaml`, then give --keys keys.yaml"
         )

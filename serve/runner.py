@@ -1,9 +1,7 @@
 """Starts the service on a local Ray (or on the cluster of RAY_ADDRESS) and stops it again."""
 
-import errno
 import logging
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -15,25 +13,9 @@ from ray.serve.context import _get_global_client
 
 from data_pipelines.ray_session import start_ray
 from rayraft.errors import InputError, RayraftError
-from serve.app import APP_NAME, build_app
+from serve.app import APP_NAME, compose, listens_itself
+from serve.deployments import Generator
 from serve.run_file import RunFile
-
-
-def check_port(host: str, port: int) -> None:
-    """Fails early and clearly where the service could not listen.
-
-    Raises:
-        InputError: The port is in use or may not be opened.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as exc:
-            if exc.errno == errno.EADDRINUSE:
-                raise InputError(f"port {port} on {host} is in use; give another --port") from exc
-            raise InputError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
 
 
 def serve_until_stopped(run: RunFile, when_ready: Callable[[], None]) -> None:
@@ -46,7 +28,7 @@ def serve_until_stopped(run: RunFile, when_ready: Callable[[], None]) -> None:
     stopped = threading.Event()
     started_ray = not ray.is_initialized() and start_ray(namespace="serve")
     try:
-        start(run)
+        start(run, alone=started_ray and listens_itself(run.app.api))
         _stop_on_signals(stopped)
         when_ready()
         while not stopped.wait(timeout=1):
@@ -55,8 +37,12 @@ def serve_until_stopped(run: RunFile, when_ready: Callable[[], None]) -> None:
         stop(started_ray)
 
 
-def start(run: RunFile) -> None:
+def start(run: RunFile, alone: bool = False) -> None:
     """Starts Serve and the application on the running Ray; returns once it is healthy.
+
+    Args:
+        run: What to serve, and where.
+        alone: Whether the API listens itself, and Serve has no proxy.
 
     Raises:
         InputError: Serve runs there already, and listens somewhere else.
@@ -65,13 +51,14 @@ def start(run: RunFile) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     ray.serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": run.host, "port": run.port},
+        proxy_location="Disabled" if alone else "HeadOnly",
+        http_options=run.address._asdict(),
         logging_config=quiet,
     )
-    _check_listens_at(run.host, run.port)
+    if not alone:
+        _check_listens_at(*run.address)
     try:
-        app = build_app(run.app)
+        app = compose(run.app, Generator, run.address if alone else None)
         ray.serve.run(app, name=APP_NAME, route_prefix="/", logging_config=quiet)
     except RuntimeError as exc:
         raise RayraftError(f"the service did not start: {_failure(exc)}") from exc

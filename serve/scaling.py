@@ -10,6 +10,8 @@ RETRY_AFTER_S = 1
 """What a refused client is told to wait: a queue of 64 answers drains in about that."""
 HEALTH_CHECK_PERIOD_S = 10
 """A check of an idle engine runs it once; so long after a piece of work none is needed."""
+GRACE_S = 5
+"""How long a replica that has to go may take for what it has begun."""
 METRICS_INTERVAL_S = 0.5
 """How often load is told to the controller (Ray's own default is 10)."""
 LOOK_BACK_S = 2.0
@@ -17,10 +19,12 @@ LOOK_BACK_S = 2.0
 ONE_LOOP = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
 }
-"""Ray Serve's settings, read by a replica's process, for code that only waits: its requests do not
-change threads (an answer took 171 ms instead of 197, on two cores). Code that computes would keep
-health checks waiting."""
+"""Ray Serve's settings, read by a replica's process, for code that only waits for others: requests
+do not change threads, and go from here to the others by gRPC, not as calls of actors. On two cores,
+an answer took 171 ms instead of 197 by the first two; by the third, each call takes 4 ms instead of
+6. Code that computes would keep health checks waiting."""
 
 
 class ScaleConfig(Config):
@@ -94,6 +98,6 @@ def deployment_options(scale: ScaleConfig, only_waits: bool = False) -> dict[str
         "ray_actor_options": actor,
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "health_check_timeout_s": 30,
-        "graceful_shutdown_timeout_s": 5,
+        "graceful_shutdown_timeout_s": GRACE_S,
         "max_constructor_retry_count": 3,  # what is wrong once is mostly wrong for ever
     }

@@ -16,9 +16,10 @@ def start_service(store, **changed):
     """
     import ray.serve
 
-    from serve.app import compose
+    from serve.app import compose, listens_itself
     from serve.config import AppConfig
     from serve.deployments import Generator
+    from serve.loopback import Address
 
     class ScriptedGenerator(Generator):
         @staticmethod
@@ -33,15 +34,17 @@ def start_service(store, **changed):
         "generator": {"scale": few},
     }
     for section, values in changed.items():
-        sections[section] = {**sections[section], **values}
+        sections[section] = {**sections.get(section, {}), **values}
     config = AppConfig.model_validate(sections)
-    port = free_port()
+    address = Address("127.0.0.1", free_port())
+    alone = listens_itself(config.api)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
-    http = {"host": "127.0.0.1", "port": port}
-    ray.serve.start(proxy_location="HeadOnly", http_options=http, logging_config=quiet)
-    app = compose(config, ScriptedGenerator)
+    where = "Disabled" if alone else "HeadOnly"
+    http = address._asdict()
+    ray.serve.start(proxy_location=where, http_options=http, logging_config=quiet)
+    app = compose(config, ScriptedGenerator, address if alone else None)
     ray.serve.run(app, name="rayraft", route_prefix="/", logging_config=quiet)
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{address.port}"
 
 
 def chat(client, question, model="rayraft/rag", **options):

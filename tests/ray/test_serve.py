@@ -220,7 +220,7 @@ def test_client_that_leaves_a_stream_does_not_hold_the_engine(http, client):
     assert said(chat(client, VIETNAM)) == "EUR"
 
 
-def test_bad_json_and_unknown_model_through_the_proxy(http):
+def test_bad_json_and_an_unknown_model_are_clear_errors(http):
     headers = {"content-type": "application/json"}
     bad = http.post("/v1/chat/completions", content=b"{", headers=headers)
     assert bad.status_code == 400 and "not JSON" in bad.json()["error"]["message"]

@@ -10,7 +10,9 @@ import pytest
 from rayraft.prompts import Message
 from rayraft.protocols import GenerateRequest
 from serve.engine import TextEngine
+from serve.errors import Unavailable
 from serve.follower import Follower
+from serve.run_file import SHIPPED, read_run_file
 
 PROMPT: list[Message] = [{"role": "user", "content": "hi"}]
 
@@ -176,6 +178,18 @@ def test_a_request_that_is_given_up_is_cancelled_on_the_replica(streamed):
     assert response.cancelled == 1
 
 
+def test_work_that_a_leaving_replica_gives_up_may_be_tried_again():
+    from serve.handle_calls import result_of
+
+    async def go():
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()  # what a call by gRPC raises when it was the other side that gave up
+        await result_of(gone)
+
+    with pytest.raises(Unavailable, match="try again"):
+        asyncio.run(go())
+
+
 # --- stopping ---------------------------------------------------------------------------------
 
 
@@ -218,11 +232,11 @@ def test_a_failed_start_takes_down_what_it_put_up(done, monkeypatch, started, go
     monkeypatch.setattr(ray, "is_initialized", lambda: next(running))
     monkeypatch.setattr(runner, "start_ray", lambda namespace: started)
 
-    def fail(run):
+    def fail(run, alone):
         raise RuntimeError("no")
 
     monkeypatch.setattr(runner, "start", fail)
     with pytest.raises(RuntimeError, match="no"):
-        runner.serve_until_stopped(None, lambda: None)  # type: ignore[arg-type]
+        runner.serve_until_stopped(read_run_file(SHIPPED), lambda: None)
     assert done[0] == gone
     assert ("serve.shutdown" in done) is started

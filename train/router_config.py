@@ -24,7 +24,7 @@ class RouterTrainConfig(Config):
     few questions one split says little."""
     strengths: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
     """Inverse regularisation tried for each arm, by scikit-learn's meaning of `C`."""
-    balanced_loss: float = Field(default=0.005, ge=0, le=1)
+    balanced_loss: float = Field(default=0.0075, ge=0, le=1)
     """Quality that level `balanced` may give up for cost, in cross-fitting."""
     cheap_loss: float = Field(default=0.05, ge=0, le=1)
     """The same of level `cheap`."""

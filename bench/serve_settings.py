@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx2
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.harness import FULL, machine, write_result
@@ -111,7 +112,7 @@ def main() -> None:
         print(name, found[name], file=sys.stderr)
     table = Table("", *next(iter(found.values())), title="Serve's settings", title_justify="left")
     for name, figures in found.items():
-        table.add_row(name, *map(str, figures.values()))
+        table.add_row(name, *(escape(str(figure)) for figure in figures.values()))
     Console(width=120).print(table)
     record = {
         "name": "serve_settings",

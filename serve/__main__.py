@@ -72,7 +72,7 @@ def _serve(planned: RunFile) -> None:
     warnings.filterwarnings("ignore", message="lance is not fork-safe")
     # Importing Ray and Lance takes seconds, which --help and wrong arguments need not wait for.
     from data_pipelines.kb import KnowledgeBase
-    from serve.app import resolve_store
+    from serve.app import listens_itself, resolve_store
     from serve.listener import held
     from serve.runner import serve_until_stopped
 
@@ -80,8 +80,9 @@ def _serve(planned: RunFile) -> None:
     kb_version = KnowledgeBase.open(store).version
     host, port = planned.address
     ready = f"http://{f'[{host}]' if ':' in host else host}:{port} (kb version {kb_version})"
-    # On a cluster, the port is its proxies'.
-    with held(planned.address) if own_ray else nullcontext():
+    with nullcontext() if not own_ray else held(planned.address) as port_held:
+        if port_held and not listens_itself(planned.app.api):
+            port_held.close()  # free for Serve's proxy
         typer.echo(f"starting the service of {store}", err=True)
         serve_until_stopped(planned, lambda: typer.echo(f"serving {ready}; Ctrl-C stops it"))
     typer.echo("stopped", err=True)

@@ -78,8 +78,7 @@ def _serve(planned: RunFile) -> None:
 
     store = resolve_store(planned.app.store)
     kb_version = KnowledgeBase.open(store).version
-    host, port = planned.address
-    ready = f"http://{f'[{host}]' if ':' in host else host}:{port} (kb version {kb_version})"
+    ready = f"{planned.address.url} (kb version {kb_version})"
     with nullcontext() if not own_ray else held(planned.address) as port_held:
         if port_held and not listens_itself(planned.app.api):
             port_held.close()  # free for Serve's proxy

@@ -15,6 +15,12 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    @property
+    def url(self) -> str:
+        """Of its root, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
 
 def hides_addresses() -> bool:
     """Whether requests from anywhere look as if they came from this machine."""

@@ -16,7 +16,7 @@ METRICS_INTERVAL_S = 0.5
 """How often load is told to the controller (Ray's own default is 10)."""
 LOOK_BACK_S = 2.0
 """What load is averaged over (Ray's own default is 30): a step counts in full after so long."""
-ONE_LOOP = {
+ONLY_WAITS = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
@@ -80,7 +80,7 @@ def deployment_options(scale: ScaleConfig, only_waits: bool = False) -> dict[str
     """
     actor: dict[str, Any] = {"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus}
     if only_waits:
-        actor["runtime_env"] = {"env_vars": ONE_LOOP}
+        actor["runtime_env"] = {"env_vars": ONLY_WAITS}
     return {
         "autoscaling_config": {
             "min_replicas": scale.min_replicas,

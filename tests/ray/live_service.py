@@ -44,7 +44,7 @@ def start_service(store, **changed):
     ray.serve.start(proxy_location=where, http_options=http, logging_config=quiet)
     app = compose(config, ScriptedGenerator, address if alone else None)
     ray.serve.run(app, name="rayraft", route_prefix="/", logging_config=quiet)
-    return f"http://127.0.0.1:{address.port}"
+    return address.url
 
 
 def chat(client, question, model="rayraft/rag", **options):

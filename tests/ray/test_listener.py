@@ -74,10 +74,8 @@ def listening(use, host="127.0.0.1", grace_s=5):
             handlers = Handlers()
             listener = Listener(handlers.app(), address, grace_s)
             await listener.start()
-            shown = f"[{host}]" if ":" in host else host
-            url = f"http://{shown}:{address.port}"
             try:
-                async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+                async with httpx2.AsyncClient(base_url=address.url, trust_env=False) as client:
                     return await use(client, handlers, listener)
             finally:
                 await listener.stop()
